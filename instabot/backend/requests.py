@@ -1,0 +1,245 @@
+"""Requests: what operators, the console and the web page wish. The only writer of the store's
+networks and rooms. Each handler is idempotent: a backend killed in the middle does it again.
+
+The verbs and their arguments are listed in docs/protocol.md.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from instabot import wire
+from instabot.backend.dead import Graveyard
+from instabot.backend.places import Places
+from instabot.backend.roles import Roles
+from instabot.backend.router import Router
+from instabot.backend.speech import Speech
+from instabot.backend.timers import Timers
+from instabot.broker.scripts import Done, Entry
+from instabot.errors import BadInput
+from instabot.model import (
+    Answer,
+    Join,
+    Network,
+    Part,
+    Request,
+    Room,
+    Sync,
+    network_id,
+    room_shard,
+)
+from instabot.store.rooms import Wish
+from instabot.store.store import Store
+
+log = structlog.get_logger()
+
+Reply = tuple[str, str, bytes]
+
+
+class Outcome(msgspec.Struct):
+    """What a request came to: its answer's outcome and data, and the nudges that go with it."""
+
+    data: dict[str, Any] = {}
+    outcome: str = "done"
+    replies: list[Reply] = []
+
+
+class Requests:
+    """verb → handler. A wrong argument is answered `failed` with what is wrong.
+
+    `changed` are told the shard after each request: its networks may want something else now.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        places: Places,
+        speech: Speech,
+        graveyard: Graveyard,
+        timers: Timers,
+        roles: Roles,
+    ) -> None:
+        self._roles = roles
+        self.changed: list[Callable[[int], Awaitable[None]]] = []
+        self._store = store
+        self._places = places
+        self._speech = speech
+        self._graveyard = graveyard
+        self._timers = timers
+        self._verbs: dict[str, Callable[[Entry, Request], Awaitable[Outcome]]] = {
+            "network.put": self._put_network,
+            "network.remove": self._remove_network,
+            "join": self._join,
+            "part": self._part,
+            "say": self._say,
+            "dead.redrive": self._redrive,
+            "dead.drop": self._drop,
+            "role.grant": self._grant,
+            "role.revoke": self._revoke,
+            "role.list": self._roles_of,
+        }
+
+    async def handle(self, entry: Entry, request: Request, router: Router) -> Done:
+        """Carry a request out → its end, answer included. Raises Unreachable, Fenced."""
+        if request.deadline and time.time() > request.deadline:
+            return _done(entry, request, Outcome(outcome="refused"), "it came too late")
+        if request.verb == "every":
+            return Done(entry, await self._timers.run(entry, request, router))
+        handler = self._verbs.get(request.verb)
+        if handler is None:
+            return _done(
+                entry, request, Outcome(outcome="refused"), f"no verb {request.verb!r}"
+            )
+        try:
+            async with self._places.changing:
+                outcome = await handler(entry, request)
+                for tell in self.changed:
+                    await tell(entry.shard)
+        except BadInput as error:
+            return _done(entry, request, Outcome(outcome="failed"), str(error))
+        log.info("request done", verb=request.verb, by=request.by, id=request.id)
+        return _done(entry, request, outcome)
+
+    # -- networks and rooms ------------------------------------------------------------------
+
+    async def _put_network(self, entry: Entry, request: Request) -> Outcome:
+        network = await self._network(request, _text(request, "name"))
+        await self._store.rooms.put_network(network, entry.shard)
+        await self._places.put(entry.shard, network)
+        return Outcome({"network": network.id}, replies=[_nudge(Sync(network=network.id))])
+
+    async def _remove_network(self, entry: Entry, request: Request) -> Outcome:
+        name = network_id(request.tenant, _text(request, "name"))
+        if not await self._store.rooms.remove_network(name):
+            raise BadInput(f"there is no network {_text(request, 'name')!r}")
+        await self._places.remove(entry.shard, network=name)
+        return Outcome({"network": name}, replies=[_nudge(Sync(network=name))])
+
+    async def _join(self, entry: Entry, request: Request) -> Outcome:
+        network = await self._network(request, _text(request, "network"))
+        await self._store.rooms.put_network(network, entry.shard)
+        wishes = [_wish(row) for row in _list(request, "rooms")]
+        rooms = await self._store.rooms.add_rooms(network, entry.shard, wishes)
+        await self._places.put(entry.shard, network, list(rooms.values()))
+        nudges = [_nudge(Join(room=room.id), room) for room in rooms.values()]
+        data = {"rooms": {name: room.id for name, room in rooms.items()}}
+        return Outcome(data, replies=[_nudge(Sync(network=network.id)), *nudges])
+
+    async def _part(self, entry: Entry, request: Request) -> Outcome:
+        ids = [_own_room(str(row), entry.shard) for row in _list(request, "rooms")]
+        rooms = [place.room for name in ids if (place := self._places.get(name))]
+        await self._store.rooms.unwant(ids)
+        await self._places.remove(entry.shard, rooms=ids)
+        return Outcome(replies=[_nudge(Part(room=room.id), room) for room in rooms])
+
+    async def _network(self, request: Request, name: str) -> Network:
+        """The network as it is now, with what the request says laid over it."""
+        number = network_id(request.tenant, name)
+        before = await self._store.rooms.network(number)
+        url = _text(request, "url", "") or (before.url if before else "")
+        if not url:
+            raise BadInput(f"there is no network {name!r}; give its URL to make it")
+        settings = {**(before.settings if before else {}), **_settings(request)}
+        secret = _text(request, "secret", "") or (before.secret if before else "")
+        return Network(
+            id=number,
+            tenant=request.tenant,
+            name=name,
+            url=url,
+            secret=secret,
+            settings={key: value for key, value in settings.items() if value},
+        )
+
+    # -- the rest ----------------------------------------------------------------------------
+
+    async def _say(self, entry: Entry, request: Request) -> Outcome:
+        room = _own_room(_text(request, "room"), entry.shard)
+        place = self._places.get(room)
+        if place is None:
+            raise BadInput(f"there is no room {room}")
+        say = self._speech.say(f"{request.id}:0", room, _text(request, "text"), request.id)
+        reply = (room, place.room.tenant, wire.encode(say))
+        return Outcome(outcome="accepted", replies=[reply])
+
+    async def _redrive(self, entry: Entry, request: Request) -> Outcome:
+        ids = [str(row) for row in _list(request, "ids")]
+        return Outcome({"count": await self._graveyard.redrive(entry.shard, ids)})
+
+    async def _drop(self, entry: Entry, request: Request) -> Outcome:
+        ids = [str(row) for row in _list(request, "ids")]
+        return Outcome({"count": await self._graveyard.drop(entry.shard, ids)})
+
+    async def _grant(self, entry: Entry, request: Request) -> Outcome:
+        network = network_id(request.tenant, _text(request, "network"))
+        account, role = _text(request, "account"), _text(request, "role")
+        await self._store.roles.grant(request.tenant, network, account, role, request.by)
+        self._roles.forget(network)
+        return Outcome()
+
+    async def _revoke(self, entry: Entry, request: Request) -> Outcome:
+        network = network_id(request.tenant, _text(request, "network"))
+        account, role = _text(request, "account"), _text(request, "role")
+        if not await self._store.roles.revoke(network, account, role):
+            raise BadInput(f"{account} does not have the role {role}")
+        self._roles.forget(network)
+        return Outcome()
+
+    async def _roles_of(self, entry: Entry, request: Request) -> Outcome:
+        network = network_id(request.tenant, _text(request, "network"))
+        grants = await self._store.roles.list(request.tenant, network)
+        return Outcome(
+            {"roles": [{"account": grant.account, "role": grant.role} for grant in grants]}
+        )
+
+
+def _done(entry: Entry, request: Request, outcome: Outcome, text: str = "") -> Done:
+    answer = Answer(
+        request=request.id,
+        outcome=outcome.outcome,  # type: ignore[arg-type]
+        text=text,
+        data=outcome.data,
+    )
+    return Done(entry, outcome.replies, [wire.encode(answer)])
+
+
+def _nudge(control: Join | Part | Sync, room: Room | None = None) -> Reply:
+    return (room.id if room else "", room.tenant if room else "", wire.encode(control))
+
+
+def _text(request: Request, name: str, default: str | None = None) -> str:
+    value = request.args.get(name, default)
+    if not isinstance(value, str) or (not value and default is None):
+        raise BadInput(f"{request.verb} needs {name}, a text")
+    return value
+
+
+def _list(request: Request, name: str) -> Sequence[Any]:
+    value = request.args.get(name)
+    if not isinstance(value, list) or not value:
+        raise BadInput(f"{request.verb} needs {name}, a list")
+    return value
+
+
+def _settings(request: Request) -> dict[str, str]:
+    value = request.args.get("settings") or {}
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise BadInput("settings must be texts by name")
+    return value
+
+
+def _wish(row: Any) -> Wish:
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+        raise BadInput("each of rooms needs a name")
+    return row["name"], row["name"].lower(), str(row.get("key") or ""), {}
+
+
+def _own_room(room: str, shard: int) -> str:
+    try:
+        if room_shard(room) == shard:
+            return room
+    except ValueError:
+        pass
+    raise BadInput(f"{room!r} is not the id of a room of this shard")

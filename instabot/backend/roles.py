@@ -1,0 +1,35 @@
+"""Who may do what, kept in memory: asked for each command, changed by requests of the same shard."""
+
+from instabot.store.store import Store
+
+MOST = 10_000
+"""Accounts remembered; a room of strangers must not fill the memory."""
+
+
+class Roles:
+    """(network, account) → roles. A network's grants are changed by the backend that asks here."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[str, str], frozenset[str]] = {}
+
+    async def of(self, network: str, account: str) -> frozenset[str]:
+        """The roles of an account; none for somebody without one. Raises Unreachable."""
+        if not account:
+            return frozenset()
+        known = self._known.get((network, account))
+        if known is None:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            known = frozenset(await self._store.roles.of(network, account))
+            self._known[network, account] = known
+        return known
+
+    def forget(self, network: str) -> None:
+        """The network's grants changed, or its shard was another backend's meanwhile."""
+        for key in [key for key in self._known if key[0] == network]:
+            del self._known[key]
+
+    def forget_all(self) -> None:
+        """A shard was taken: what is known may be old."""
+        self._known.clear()
