@@ -188,7 +188,7 @@ def mode(client: "Client", words: Words) -> None:
             client.reply("403", words[0], "No such channel")
     elif len(words) == 1:
         client.reply("324", room.name, "+nt")
-        client.reply("329", room.name, "0")
+        client.reply("329", room.name, str(int(room.since)))
     elif words[1].lstrip("+") == "b":
         client.reply("368", room.name, "End of channel ban list")
     else:

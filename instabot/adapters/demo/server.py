@@ -1,6 +1,7 @@
 """The listening socket, and what all clients of the demo server share."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,11 +15,15 @@ MAX_ROOMS = 1000
 
 @dataclass
 class Room:
-    """A channel: its first member is its operator. Gone when the last one leaves."""
+    """A channel: its first member is its operator. Gone when the last one leaves.
+
+    `since` is when it was made, in Unix seconds.
+    """
 
     name: str
     topic: str = ""
     members: dict[Client, bool] = field(default_factory=dict)
+    since: float = field(default_factory=time.time)
 
 
 class Server:
