@@ -157,7 +157,8 @@ class Desired:
         if self._closed:
             return
         if not wanted.known:
-            log.warning("desired state unknown, keeping what is open", shard=shard)
+            if any(links.shard == shard for links in self.networks.values()):
+                log.warning("desired state unknown, keeping what is open", shard=shard)
             return
         await self._match_networks(shard, wanted)
         self._match_rooms(shard, wanted, holes)
