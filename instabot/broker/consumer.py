@@ -173,8 +173,14 @@ class Consumer:
             self._leases.fenced()
             return
         except NoGroup:
-            await self._mend(number, shard)
+            # A shard given up meanwhile may have lost its group on purpose (egress, log off).
+            if self._shards.get(number) is shard:
+                await self._mend(number, shard)
             return
+        except Unreachable:
+            # Carried out or not, nobody knows: what it may have read is in our history now.
+            shard.history, shard.ready = b"0", True
+            raise
         if self._shards.get(number) is not shard:
             return  # lost or taken anew while we asked; its next holder reads these again
         history = shard.history is not None

@@ -189,14 +189,39 @@ async def test_a_quiet_shard_full_of_acknowledged_entries_costs_nothing(q: Queue
 
 
 async def test_a_fenced_reader_asks_no_more_and_has_the_leases_looked_at(q: Queues) -> None:
+    reader, lost = Reader(q), asyncio.Event()
+
+    async def drop(shard: int) -> None:
+        reader.consumer.drop(shard)
+        lost.set()
+
+    reader.leases.on_lost.append(drop)
+    await reader.leases.tick()
+    for shard in (0, 1, 2):
+        await q.raw("SET", key(shard, "lease:backend"), "other:1")
     await q.hear("1")
-    await scripts.lease_all(q.client, [0], "backend", "b", 2, 60_000)
+    reader.take()
+    async with running(reader.leases.run(), reader.consumer.run()), asyncio.timeout(10):
+        await lost.wait()
+    assert reader.got.things == []
+    assert await q.pending("messages", "backend") == set()
+
+
+async def test_a_group_that_was_switched_off_is_not_mended(q: Queues) -> None:
+    await q.groups("backend", "log")
     reader = Reader(q)
     reader.take()
     async with running(reader.consumer.run()):
+        await reader.asleep()
+        await q.raw("XGROUP", "DESTROY", key(0, "messages"), "backend")
+        fetched = reader.client.asked
+        fetched.clear()
+        await q.hear("1")
         async with asyncio.timeout(10):
-            await reader.leases._fenced.wait()
-    assert reader.got.things == []
+            await fetched.wait()
+        reader.consumer.drop(0)  # while the answer is on its way
+    rows = await q.raw("XINFO", "GROUPS", key(0, "messages"))
+    assert [row[1] for row in rows] == [b"log"]
 
 
 async def test_a_group_that_vanished_goes_on_behind_the_last_entry_delivered(

@@ -23,12 +23,21 @@ class Served:
         self.texts: dict[str, list[str]] = {}
         self.batches: list[int] = []
         self.held: dict[str, asyncio.Event] = {}
+        self._served = asyncio.Event()
+
+    async def once(self, room: str) -> None:
+        """Return when something of that room was served."""
+        async with asyncio.timeout(10):
+            while room not in self.texts:
+                self._served.clear()
+                await self._served.wait()
 
     async def __call__(self, room: str, entries: Sequence[Entry]) -> None:
         if room in self.held:
             await self.held[room].wait()
         self.batches.append(len(entries))
         self.texts.setdefault(room, []).extend((e.data or b"").decode() for e in entries)
+        self._served.set()
 
 
 def number(count: int) -> list[str]:
@@ -81,8 +90,7 @@ async def test_a_slow_room_delays_no_other(q: Queues) -> None:
         lanes = Lanes(tasks, q.client, "messages", window, served)
         for entry in await q.fetch():
             lanes.put(entry.room, entry)
-        while "0.b" in lanes:
-            await asyncio.sleep(0)
+        await served.once("0.b")
         assert served.texts == {"0.b": ["quick"]}
         served.held["0.a"].set()
         await lanes.idle()
