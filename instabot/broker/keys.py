@@ -3,7 +3,6 @@
 META = "instabot:meta"
 RUNTIMES = "instabot:runtimes"
 BACKENDS = "instabot:backends"
-AUDIT = "instabot:audit"
 ANSWERS = "instabot:feed:answers"
 LIST_CONTROL = "control"
 LIST_MESSAGES = "messages"
