@@ -61,6 +61,7 @@ class Leases:
         self.incarnation = incarnation or time.time_ns() // 1_000_000
         self.token = f"{name}:{self.incarnation}"
         self.held: dict[int, Held] = {}
+        self.beat: Callable[[int], float] = lambda shard: time.time()
         self.on_taken: list[Callable[[Taken], Awaitable[None]]] = []
         self.on_lost: list[Callable[[int], Awaitable[None]]] = []
         self.on_generation: list[Callable[[int, int], Awaitable[None]]] = []
@@ -69,6 +70,7 @@ class Leases:
         self._ttl = ttl
         self._share = share or (lambda: shards)
         self._had: set[int] = set()
+        self._before: dict[int, scripts.Lease] = {}  # whom we took from, until settled in
         self._fenced = asyncio.Event()
 
     def valid(self, shard: int) -> bool:
@@ -101,8 +103,17 @@ class Leases:
             wanted = list(range(self._shards))
         sent = time.monotonic()
         leases = await scripts.lease_all(
-            self._client, wanted, self.role, self.name, self.incarnation, int(self._ttl * 1000)
+            self._client,
+            wanted,
+            self.role,
+            self.name,
+            self.incarnation,
+            int(self._ttl * 1000),
+            self.beat,
         )
+        for shard, lease in zip(wanted, leases, strict=True):
+            if lease.state == 2 and lease.before != self.token:
+                self._before[shard] = lease
         for shard, lease in zip(wanted, leases, strict=True):
             await self._settle(shard, lease, sent + 0.8 * self._ttl)
 
@@ -111,6 +122,7 @@ class Leases:
             raise Superseded(f"{lease.before} runs as {self.role} in place of {self.token}")
         held = self.held.get(shard)
         if lease.state == 0:
+            self._before.pop(shard, None)
             if shard in self._had:
                 await self._lose(shard, lease.before)
             return
@@ -125,7 +137,8 @@ class Leases:
                     await changed(shard, lease.generation)
             return
         self.held[shard] = Held(until, lease.generation)
-        taken = Taken(shard, lease.before, lease.beat, lease.generation, again)
+        from_whom = self._before.get(shard, lease)
+        taken = Taken(shard, from_whom.before, from_whom.beat, lease.generation, again)
         try:
             for take in self.on_taken:
                 await take(taken)
@@ -133,6 +146,7 @@ class Leases:
             del self.held[shard]  # ours, but not settled in: the next look tells it again
             raise
         self._had.add(shard)
+        self._before.pop(shard, None)
 
     async def _lose(self, shard: int, to: str) -> None:
         log.warning("shard lost", shard=shard, role=self.role, to=to)

@@ -127,7 +127,7 @@ class Backoff:
         self._tries = 0
 
     async def wait(self) -> None:
-        top = min(self._most, self._first * 2**self._tries)
+        top = min(self._most, self._first * 2.0 ** min(self._tries, 30))
         self._tries += 1
         await asyncio.sleep(random.uniform(top / 2, top))  # noqa: S311
 

@@ -5,7 +5,8 @@ docs/protocol.md. All raise Unreachable, and Fenced where the lease is no longer
 """
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -118,13 +119,25 @@ async def load(client: Caller) -> None:
 
 
 async def lease_all(
-    client: Caller, shards: Sequence[int], role: str, name: str, incarnation: int, ttl_ms: int
+    client: Caller,
+    shards: Sequence[int],
+    role: str,
+    name: str,
+    incarnation: int,
+    ttl_ms: int,
+    beat: Callable[[int], float] = lambda shard: time.time(),
 ) -> list[Lease]:
-    """LEASE on many shards in one round trip, in the order given."""
+    """LEASE on many shards in one round trip, in the order given.
+
+    `beat` says for each shard up to when all is well, in Unix seconds: should we die, whatever
+    we had to do there after that moment may be undone. Not Redis's clock: a frozen Redis carries
+    out later what a process asked that is dead by then.
+    """
     calls = []
     for shard in shards:
         names = [key(shard, f"lease:{role}"), key(shard, "resume"), key(shard, "rooms")]
-        calls.append(_call("lease", names, [name, incarnation, ttl_ms, role]))
+        argv = [name, incarnation, ttl_ms, role, int(beat(shard) * 1000)]
+        calls.append(_call("lease", names, argv))
     leases = []
     for answer in await pipelined(client, calls):
         try:
@@ -133,10 +146,10 @@ async def lease_all(
                     raise answer
         except NoScript:
             await load(client)
-            return await lease_all(client, shards, role, name, incarnation, ttl_ms)
-        state, before, beat, generation = answer
+            return await lease_all(client, shards, role, name, incarnation, ttl_ms, beat)
+        state, before, last, generation = answer
         leases.append(
-            Lease(state, before.decode(), int(beat or 0) / 1000, int(generation or 0))
+            Lease(state, before.decode(), int(last or 0) / 1000, int(generation or 0))
         )
     return leases
 

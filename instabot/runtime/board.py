@@ -148,9 +148,11 @@ class Board:
             shards.setdefault(room_shard(room), []).append(room)
         for shard, rooms in shards.items():
             for start in range(0, len(rooms), AT_MOST):
-                await self._write(shard, rooms[start : start + AT_MOST])
+                if not await self._write(shard, rooms[start : start + AT_MOST]):
+                    return  # the others would wait for its time-out as long, one by one
 
-    async def _write(self, shard: int, rooms: list[str]) -> None:
+    async def _write(self, shard: int, rooms: list[str]) -> bool:
+        """One call → False when Redis does not answer."""
         # Clean from here on: what changes while the write is under way is dirty again.
         self.dirty.difference_update(rooms)
         rows = {room: row for room in rooms if (row := self.rows.get(room))}
@@ -161,11 +163,12 @@ class Board:
             await scripts.run(
                 self._client, "live", names, [self._token, len(rows), *pairs, *gone]
             )
-        except (Unreachable, Fenced):
+        except (Unreachable, Fenced) as error:
             self.dirty.update(room for room in rooms if room in self.rows or room in self._gone)
-            return
+            return isinstance(error, Fenced)
         # One that came back meanwhile is in `rows`, and dirty.
         self._gone.difference_update(room for room in gone if room not in self.dirty)
+        return True
 
     def _encode(self, row: Row) -> bytes:
         values = {name: getattr(row, name) for name in Row.__slots__}

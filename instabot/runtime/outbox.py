@@ -27,6 +27,9 @@ BATCH = 256
 IN_MEMORY = 20_000
 """Lines of one outbox waiting in memory before they go to disk although Redis answers slowly."""
 
+SLOW = 0.5
+"""Seconds that a line waits in memory before all goes to disk: what a kill can take is no more."""
+
 
 class Outbox:
     """One shard's lines of one tenant. Its task lives while there is something to send.
@@ -42,11 +45,17 @@ class Outbox:
         self._tenant = tenant
         self._spool = spool
         self._late = 0
+        self._times: deque[float] = deque()
         self._missed: dict[str, tuple[float, int]] = {}
         self._running = False
         self._parked = False
         if spool:
             self._start()
+
+    @property
+    def safe_until(self) -> float:
+        """Up to when all that was heard is in Redis or on disk, in Unix seconds."""
+        return self._times[0] if self._times else time.time()
 
     def late(self) -> None:
         """Another host has the shard since: what waits now is for the log only."""
@@ -61,7 +70,9 @@ class Outbox:
             self._miss(item)
         else:
             self.queue.append(item)
-            if self._spool is not None or len(self.queue) > IN_MEMORY:
+            self._times.append(now := time.time())
+            slow = now - self._times[0] > SLOW
+            if slow or self._spool is not None or len(self.queue) > IN_MEMORY:
                 # What waits in memory goes first; a batch of it under way comes again as
                 # duplicates.
                 self._to_disk()
@@ -130,6 +141,7 @@ class Outbox:
         elif self._spool is None:
             for _ in range(added):
                 self.queue.popleft()
+                self._times.popleft()
             if added < len(batch):
                 self._to_disk()
         return added == len(batch)
@@ -154,6 +166,8 @@ class Outbox:
         items = list(self.queue)
         fits = self._spool.append(items) if self._spool else IN_MEMORY
         self.queue = deque() if self._spool else deque(items[:fits])
+        times = list(self._times)
+        self._times = deque(times[: len(self.queue)])
         for item in items[fits:]:
             self._miss(item)
 

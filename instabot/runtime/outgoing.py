@@ -212,6 +212,11 @@ class Outgoing:
     def _put(self, room: Room, item: Item) -> None:
         self._outbox(room_shard(room.id), room.tenant).put(item)
 
+    def safe_until(self, shard: int) -> float:
+        """Up to when all that was heard in a shard would survive a kill, in Unix seconds."""
+        boxes = [box for (number, _), box in self._outboxes.items() if number == shard]
+        return min((box.safe_until for box in boxes), default=time.time())
+
     def _outbox(self, shard: int, tenant: str) -> Outbox:
         outbox = self._outboxes.get((shard, tenant))
         if outbox is None:

@@ -155,6 +155,7 @@ class Runtime:
         self._lanes = Lanes(tasks, client, "control", self._consumer.window, rooms.serve)
         self._incoming.attach(self._lanes, self._consumer)
         self._acks.consumer = self._consumer
+        leases.beat = self._outgoing.safe_until
         leases.on_taken.append(self._taken)
         leases.on_lost.append(self._lost)
         leases.on_generation.append(self._changed)

@@ -39,6 +39,28 @@ async def test_what_could_not_be_written_is_written_later_removals_too(tmp_path:
         assert {room: row.heard for room, row in (await s.live()).items()} == {"0.dev": 7}
 
 
+async def test_a_redis_that_does_not_answer_is_asked_once_and_not_for_every_shard(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as s:
+        board = s.runtime._board
+        for shard in range(16):
+            room = Room(id=f"{shard}.x", network=NET, tenant="local", name="#x")
+            board.state(room, "joined", "", "", "bot")
+        s.taps[0].away, asked = True, 0
+        honest = s.taps[0].execute_command
+
+        async def counted(*command: object) -> object:
+            nonlocal asked
+            asked += 1
+            return await honest(*command)
+
+        s.taps[0].execute_command = counted  # type: ignore[method-assign]
+        await board.flush()
+        assert asked == 1
+        assert len(board.dirty) == 16
+
+
 async def test_a_room_wanted_again_while_its_removal_is_written_stays(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
         await joined(s, "#ops")

@@ -152,11 +152,14 @@ async def test_a_service_that_answers_no_ping_is_dialled_anew(tmp_path: Path) ->
 
 async def test_changed_settings_hang_up_and_dial_anew(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
+        s.service.faults.history = False
         await joined(s, "#ops")
         await s.change(nick="otto")
         await s.until(lambda: [bot.nick for bot in s.service.bots] == ["otto"])
         await s.state("#ops", "joined")
         assert {bot.nick for bot in s.service.room("#ops").bots} == {"otto"}
+        await s.until(partial(_lines, s, "#ops", 3))
+        assert await _lines(s, "#ops", 3) == ["* joined bot", "* gap", "* back otto"]
 
 
 async def test_settings_that_no_connection_depends_on_cost_nobody_a_quit(

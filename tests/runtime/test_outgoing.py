@@ -42,9 +42,12 @@ class Redis:
         self.away = False
         self.deaf = 0
         self.tries = asyncio.Event()
+        self.thawed = asyncio.Event()
+        self.thawed.set()
 
     async def execute_command(self, *command: Any) -> Any:
         self.tries.set()
+        await self.thawed.wait()
         if self.away:
             raise Unreachable("Redis is away")
         answer = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -435,3 +438,66 @@ async def test_a_line_heard_after_the_last_words_goes_to_disk_all_the_same(
     async with ear(redis, tmp_path) as e:
         await e.idle()
         assert await redis.texts() == ["1", "2"]
+
+
+async def test_a_spool_that_somebody_emptied_is_set_aside_and_we_go_on(tmp_path: Path) -> None:
+    redis = Redis()
+    async with ear(redis, tmp_path) as e:
+        redis.away = True
+        e.hear("1")
+        await redis.tried(2)
+        (tmp_path / "0-local.spool").write_bytes(b"")
+        redis.away = False
+        await e.idle()
+        e.hear("2")
+        await e.idle()
+        assert await redis.texts() == ["2"]
+        assert files(tmp_path) == ["0-local.broken"]
+
+
+async def test_while_redis_is_frozen_a_kill_takes_no_more_than_half_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = Redis()
+    async with ear(redis, tmp_path) as e:
+        e.hear("1")
+        await e.idle()
+        redis.thawed.clear()
+        e.hear("2")
+        await redis.tried()  # its INGEST is under way, and stays so
+        asked = time.time()
+        monkeypatch.setattr(time, "time", lambda: asked + module.SLOW / 2)
+        e.hear("3")
+        assert files(tmp_path) == []
+        monkeypatch.setattr(time, "time", lambda: asked + module.SLOW * 1.1)
+        e.hear("4")
+        assert files(tmp_path) == ["0-local.spool"]
+        e.hear("5")
+        redis.thawed.set()  # and then it is killed: a new process finds the disk
+
+    redis.client = fakeredis.FakeAsyncRedis(server=redis.server, protocol=2)
+    async with ear(redis, tmp_path) as e:
+        await e.idle()
+        assert await redis.texts() == ["1", "2", "3", "4", "5"]
+
+
+async def test_the_beat_of_the_lease_never_passes_a_line_that_a_kill_would_take(
+    tmp_path: Path,
+) -> None:
+    redis = Redis()
+    async with ear(redis, tmp_path) as e:
+        before = time.time()
+        e.hear("1")
+        await e.idle()
+        assert e.outgoing.safe_until(0) >= before  # nothing waits: all is well until now
+        redis.thawed.clear()
+        heard = time.time()
+        e.hear("2")
+        await redis.tried()
+        assert heard <= e.outgoing.safe_until(0) <= time.time()
+        unsafe = e.outgoing.safe_until(0)
+        e.hear("3")
+        assert e.outgoing.safe_until(0) == unsafe  # the oldest counts
+        redis.thawed.set()
+        await e.idle()
+        assert e.outgoing.safe_until(0) > unsafe

@@ -214,6 +214,13 @@ async def test_a_rejection_hits_the_line_that_its_piece_came_from(
         assert await saying == verdict
 
 
+async def test_a_rejection_prefers_the_piece_it_quotes_whole() -> None:
+    async with desk() as d:
+        saying = d.say("#ops", "bad luck", "bad")
+        (await d.adapter.barrier(0)).set_result([Rejection("#ops", "no", "bad")])
+        assert await saying == ["", "no"]
+
+
 async def test_a_rejection_told_by_an_earlier_barrier_finds_its_batch() -> None:
     async with desk() as d:
         first = d.say("#a", "one")

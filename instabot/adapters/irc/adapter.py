@@ -19,7 +19,7 @@ from instabot.adapters.irc.session import Session
 from instabot.adapters.irc.split import COMMANDS, budget, split
 from instabot.errors import LinkError, Refused
 
-DIAL = 15.0
+DIAL = 10.0
 """Seconds for the name, the socket and the TLS handshake."""
 PING = 60.0
 """Seconds for the answer to a ping: with the link's idle minute, two until it is dead."""

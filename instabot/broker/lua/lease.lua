@@ -1,5 +1,5 @@
 -- Take or renew a lease. A lower incarnation of the same id is replaced at once, another id waits.
--- KEYS lease resume rooms   ARGV id incarnation ttl_ms role
+-- KEYS lease resume rooms   ARGV id incarnation ttl_ms role beat_ms
 -- → {1 renewed | 2 taken | 0 held by another | -1 superseded, holder before, its last beat in ms, generation}
 local token = ARGV[1] .. ':' .. ARGV[2]
 local holder = redis.call('GET', KEYS[1])
@@ -19,7 +19,5 @@ else
   redis.call('SET', KEYS[1], token, 'PX', ARGV[3])
 end
 local before = redis.call('HMGET', KEYS[2], 'owner:' .. ARGV[4], 'beat:' .. ARGV[4])
-local now = redis.call('TIME')
-local beat = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
-redis.call('HSET', KEYS[2], 'owner:' .. ARGV[4], token, 'beat:' .. ARGV[4], beat)
+redis.call('HSET', KEYS[2], 'owner:' .. ARGV[4], token, 'beat:' .. ARGV[4], ARGV[5])
 return {state, before[1] or '', before[2] or '', redis.call('HGET', KEYS[3], 'generation') or ''}
