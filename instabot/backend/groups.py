@@ -45,9 +45,10 @@ class Groups:
         before = self._shards.get(shard)
         if before is None or self._wanted(shard) == before:
             return
-        now = await self._agree(shard)
-        for name in before - now:
+        # First: a reader that meets no group would create it again, and nobody would read it.
+        for name in before - self._wanted(shard):
             self._readers[name].drop(shard)
+        now = await self._agree(shard)
         for name in now - before:
             self._readers[name].take(Taken(shard, "", 0.0, 0, again=False))
 

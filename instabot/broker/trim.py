@@ -13,6 +13,8 @@ from instabot.broker.redis import Caller, our_errors, pairs
 MEMORY_HIGH = 0.6
 """Above this part of maxmemory, what is acknowledged goes at once, whatever its age."""
 
+_HEX = set("0123456789abcdef")
+
 
 async def trim(client: Caller, shard: int, retention: float) -> int:
     """Trim both streams of a shard → how many entries went. `retention` in seconds."""
@@ -28,6 +30,27 @@ async def trim(client: Caller, shard: int, retention: float) -> int:
             with our_errors():
                 gone += await client.execute_command("XTRIM", name, "MINID", "~", least)
     return gone
+
+
+async def forget_epochs(client: Caller, shard: int, retention: float) -> int:
+    """Drop the high-water marks of processes that ended long ago → how many went.
+
+    A source's newest mark stays, however old; an older one is needed for as long as a spool of
+    that process may turn up, which `retention` (seconds) is ample for.
+    """
+    with our_errors():
+        answer = await client.execute_command("HGETALL", key(shard, "seen"))
+    marks: dict[str, list[tuple[int, str]]] = {}
+    for name, _ in pairs(answer):
+        source, _, epoch = _text(name).rpartition("|")
+        if source and epoch and set(epoch) <= _HEX:
+            marks.setdefault(source, []).append((int(epoch, 16), _text(name)))
+    before = (time.time() - retention) * 1000
+    old = [name for epochs in marks.values() for at, name in sorted(epochs)[:-1] if at < before]
+    if old:
+        with our_errors():
+            await client.execute_command("HDEL", key(shard, "seen"), *old)
+    return len(old)
 
 
 async def _acknowledged(client: Caller, name: str) -> str:
