@@ -29,11 +29,13 @@ class Graveyard:
         """
         count = 0
         for number, letter in (await scripts.letters(self._client, shard, ids)).items():
-            stream = letter.get(b"q", b"").decode()
+            stream = letter.get(b"q", b"").decode(errors="replace")
             data = _fresh(stream, letter.get(b"d", b""))
             if data is None:
                 continue
-            room, tenant = letter.get(b"r", b"").decode(), letter.get(b"t", b"").decode()
+            room, tenant = (
+                letter.get(name, b"").decode(errors="replace") for name in (b"r", b"t")
+            )
             item = Item(room, tenant, data, ref=f"redrive:{shard}:{number}")
             answer = await scripts.ingest(
                 self._client,
@@ -58,6 +60,8 @@ def _fresh(stream: str, data: bytes) -> bytes | None:
         if stream == "messages":
             wire.decode_message(data)
             return data
+        if stream != "control":  # somebody else's bytes
+            return None
         control = wire.decode_control(data)
     except Malformed:
         return None

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
+from instabot.backend.guard import insist
 from instabot.broker import scripts
 from instabot.broker.batcher import Batcher
 from instabot.broker.consumer import Consumer
 from instabot.broker.lease import Leases
-from instabot.broker.redis import Caller, persist
+from instabot.broker.redis import Caller
 from instabot.broker.scripts import Dead, Done, Entry
 from instabot.errors import Fenced
 
@@ -36,6 +37,12 @@ class Ends:
         """A message was evaluated: acknowledge it together with its replies."""
         self._commits.put(end.entry.shard, end)
 
+    def void(self, entry: Entry) -> None:
+        """Its shard is another's: nothing ends here. Should it be ours again, or still be ours
+        (only the lease was gone for a moment), then the entry is delivered once more."""
+        self._leases.fenced()
+        self._settled([entry])
+
     async def idle(self) -> None:
         """Return when every end is in Redis."""
         await self._acks.idle()
@@ -44,7 +51,7 @@ class Ends:
     async def _ack(self, shard: int, entries: Sequence[Entry]) -> None:
         where = (*_GROUP, self._leases.token)
         try:
-            await persist(lambda: scripts.ack(self._client, shard, *where, entries))
+            await insist("ack", lambda: scripts.ack(self._client, shard, *where, entries))
         except Fenced:
             self._leases.fenced()
         self._settled(entries)
@@ -55,11 +62,14 @@ class Ends:
         dead = [end for end in ends if isinstance(end, Dead)]
         try:
             if done:
-                await persist(
-                    lambda: scripts.commit(self._client, shard, token, done, self._room_cap)
+                await insist(
+                    "commit",
+                    lambda: scripts.commit(self._client, shard, token, done, self._room_cap),
                 )
             if dead:
-                await persist(lambda: scripts.dead(self._client, shard, *_GROUP, token, dead))
+                await insist(
+                    "dead", lambda: scripts.dead(self._client, shard, *_GROUP, token, dead)
+                )
         except Fenced:
             self._leases.fenced()
         self._settled([end.entry for end in ends])

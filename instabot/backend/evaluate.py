@@ -7,7 +7,7 @@ else takes its room's lane. `serve` runs a lane's messages one after the other; 
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -25,7 +25,7 @@ from instabot.broker.redis import Backoff
 from instabot.broker.scripts import Dead, Done, Entry
 from instabot.commands import Context, Helm, pages
 from instabot.errors import Fenced, Malformed, Unreachable
-from instabot.model import Heard, Hook, Message, Notice, Request
+from instabot.model import Answer, Heard, Hook, Message, Notice, Request
 from instabot.store.store import Store
 
 log = structlog.get_logger()
@@ -37,7 +37,8 @@ BACKGROUND = 64
 class Evaluator:
     """`router` is replaced between messages when plugins are reloaded.
 
-    `running` maps the ids of messages under evaluation to their entries, for the watchdog.
+    `running` maps the ids of messages under evaluation to their entries, and `sorting` is the one
+    that `deliver` is looking at, for the watchdog.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Evaluator:
         self._roles = roles
         self.router = router
         self.running: dict[str, Entry] = {}
+        self.sorting: Entry | None = None
         self._tasks = tasks
         self._ends = ends
         self._places = places
@@ -64,6 +66,7 @@ class Evaluator:
         self._helm = helm
         self._effects = Effects(store.journal)
         self._background = asyncio.Semaphore(BACKGROUND)
+        self._behind: set[asyncio.Task[None]] = set()
 
     def attach(self, lanes: Lanes) -> None:
         """Where messages that need evaluating wait for their turn."""
@@ -71,19 +74,27 @@ class Evaluator:
         self._window = lanes.window
 
     def deliver(self, entries: Sequence[Entry]) -> None:
-        """Sort a batch of one shard; never blocks."""
+        """Sort a batch of one shard; never blocks, never raises."""
         plain: list[Entry] = []
         for entry in entries:
+            if entry.data is None:
+                plain.append(entry)
+                continue
+            self.sorting = entry
             try:
-                message = wire.decode_message(entry.data) if entry.data else None
+                message = wire.decode_message(entry.data)
+                calls = self._calls(message)
             except Malformed as error:
                 self._ends.commit(Dead(entry, str(error)))
                 self._window.give(1)
                 continue
-            if message is None or not self._calls(message):
-                plain.append(entry)
+            except Exception:  # a plugin's pattern: its turn in the lane tells
+                calls = True
+            if calls:
+                self._lanes.put(_lane(entry, message), entry)
             else:
-                self._lanes.put(entry.room or f"requests {entry.shard}", entry)
+                plain.append(entry)
+        self.sorting = None
         if plain:
             self._ends.ack(plain)
             self._window.give(len(plain))
@@ -98,48 +109,76 @@ class Evaluator:
             return bool(router.match(message, place.prefix) or router.listeners(message))
         return isinstance(message, Request | Hook)
 
-    def calls_plugin(self, entry: Entry, plugin: str) -> bool:
-        """Does this entry's command belong to that plugin (or to one of `a+b`)?"""
+    def plugins_of(self, entry: Entry) -> set[str]:
+        """The plugins that an entry calls by name; listeners, whose patterns would have to be
+        searched for, are left out."""
         try:
             message = wire.decode_message(entry.data or b"")
         except Malformed:
-            return False
-        place = self._places.get(message.room) if isinstance(message, Heard) else None
+            return set()
+        if isinstance(message, Request):
+            return {str(message.args.get("plugin"))} if message.verb == "every" else set()
+        if isinstance(message, Hook):
+            return {call.plugin for call in self.router.hooks(message)}
+        place = self._places.get(message.room)
         if place is None or not isinstance(message, Heard):
-            return False
+            return set()
         call = self.router.match(message, place.prefix)
-        return call is not None and call.plugin in plugin.split("+")
+        return {call.plugin} if call else set()
+
+    def calls_plugin(self, entry: Entry, plugin: str) -> bool:
+        """Does this entry call that plugin (or one of `a+b`) by name?"""
+        return not self.plugins_of(entry).isdisjoint(plugin.split("+"))
+
+    async def idle(self) -> None:
+        """Return when no background command is under way."""
+        if self._behind:
+            await asyncio.wait(self._behind)
 
     async def serve(self, room: str, entries: Sequence[Entry]) -> None:
         """Evaluate a room's messages in order."""
         for entry in entries:
             await self.one(entry)
 
-    async def one(self, entry: Entry) -> None:
-        """Evaluate one message to its end, again and again while the store is away."""
-        backoff = Backoff(0.1, 5.0)
-        while True:
-            try:
-                message = wire.decode_message(entry.data or b"")
-                self.running[message.id] = entry
-                try:
-                    await self._evaluate(entry, message)
-                finally:
-                    self.running.pop(message.id, None)
-                return
-            except Unreachable as error:
-                log.warning("message waits", entry=entry.id, error=str(error))
-                await backoff.wait()
-            except Fenced:
-                return  # another backend has it now
-            except (
-                Exception
-            ) as error:  # ours or a plugin's: one message must not end the backend
-                log.exception("message not evaluated", entry=entry.id, room=entry.room)
-                self._ends.commit(Dead(entry, f"evaluation failed: {type(error).__name__}"))
-                return
+    async def one(self, entry: Entry, *, alone: bool = False) -> None:
+        """Evaluate one message to its end. `alone`: wait for background commands too."""
+        try:
+            message = wire.decode_message(entry.data) if entry.data is not None else None
+        except Malformed as error:
+            self._ends.commit(Dead(entry, str(error)))
+            return
+        if message is None:  # trimmed while its room was busy
+            self._ends.commit(Done(entry))
+        else:
+            await self._to_its_end(
+                entry, message, lambda: self._evaluate(entry, message, alone)
+            )
 
-    async def _evaluate(self, entry: Entry, message: Message) -> None:
+    async def _to_its_end(
+        self, entry: Entry, message: Message, work: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Do the work, again and again while the store is away. Never raises."""
+        backoff = Backoff(0.1, 5.0)
+        self.running[message.id] = entry
+        try:
+            while True:
+                try:
+                    return await work()
+                except Unreachable as error:
+                    log.warning("message waits", entry=entry.id, error=str(error))
+                    await backoff.wait()
+                except Fenced:
+                    return self._ends.void(entry)
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:
+            # Ours or a plugin's, whatever a plugin raises: one message must not end the backend.
+            log.exception("message not evaluated", entry=entry.id, room=entry.room)
+            self._ends.commit(_failed(entry, message, error))
+        finally:
+            self.running.pop(message.id, None)
+
+    async def _evaluate(self, entry: Entry, message: Message, alone: bool) -> None:
         if isinstance(message, Request):
             self._ends.commit(await self._requests.handle(entry, message, self.router))
             return
@@ -151,42 +190,39 @@ class Evaluator:
         if isinstance(message, Hook):
             calls += self.router.hooks(message)
             message = _stand_in(message)
-        else:
+        elif not place.egress:
             if call := self.router.match(message, place.prefix):
                 calls.append(call)
             calls += self.router.listeners(message)
-        if any(call.background for call in calls):
+        calls = [await self._effects.recall(self.router, call, message) for call in calls]
+        if any(call.background for call in calls) and not alone:
             await self._background.acquire()
-            self._tasks.create_task(
+            task = self._tasks.create_task(
                 self._in_background(entry, message, place, calls),
                 name=f"background {entry.id!r}",
             )
+            self._behind.add(task)
+            task.add_done_callback(self._behind.discard)
         else:
             await self._answer(entry, message, place, calls)
 
     async def _in_background(
         self, entry: Entry, message: Heard, place: Place, calls: Sequence[Call]
     ) -> None:
-        self.running[message.id] = entry
         try:
-            await self._answer(entry, message, place, calls)
-        except Fenced:
-            pass
-        except Exception as error:  # as in `one`
-            log.exception("message not evaluated", entry=entry.id, room=entry.room)
-            self._ends.commit(Dead(entry, f"evaluation failed: {type(error).__name__}"))
+            await self._to_its_end(
+                entry, message, lambda: self._answer(entry, message, place, calls)
+            )
         finally:
-            self.running.pop(message.id, None)
             self._background.release()
 
     async def _answer(
         self, entry: Entry, message: Heard, place: Place, calls: Sequence[Call]
     ) -> None:
         texts: list[str] = []
-        for each in calls:
-            call = await self._effects.recall(self.router, each, message)
+        saying = self._speech.progress(entry, message)
+        for call in calls:
             ctx = await self._context(message, place, call)
-            saying = self._speech.progress(entry, message)
             text = await self._effects.answer(self.router, call, ctx, saying)
             if text:
                 memory = self._store.memory.of(pages.OWNER, message.tenant, message.room)
@@ -208,6 +244,24 @@ class Evaluator:
             roles=await self._roles.of(place.network.id, message.account),
             prefix=place.prefix,
         )
+
+
+def _lane(entry: Entry, message: Message) -> str:
+    """Which lane an entry takes: its room's. Operators' requests wait for each other, but not
+    for a plugin's timers."""
+    if entry.room:
+        return entry.room
+    if isinstance(message, Request) and message.verb == "every":
+        return f"every {entry.shard} {message.args.get('plugin')}"
+    return f"requests {entry.shard}"
+
+
+def _failed(entry: Entry, message: Message, error: BaseException) -> Dead:
+    why = f"evaluation failed: {type(error).__name__}"
+    if not isinstance(message, Request):
+        return Dead(entry, why)
+    answer = Answer(request=message.id, outcome="failed", text=why)
+    return Dead(entry, why, wire.encode(answer))
 
 
 def _stand_in(hook: Hook) -> Heard:

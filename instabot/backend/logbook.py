@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import structlog
 
 from instabot import wire
+from instabot.backend.guard import insist
 from instabot.backend.places import Places
 from instabot.broker import scripts
 from instabot.broker.batcher import Batcher
@@ -57,14 +58,26 @@ class Logbook:
 
     async def _write(self, shard: int, entries: Sequence[Entry]) -> None:
         rows = [row for entry in entries if (row := self._row(entry))]
-        await persist(lambda: self._store.log.write(rows))
+        if rows and not await self._keep(rows):
+            for row in rows:  # one of them can never be kept: it must not take the others along
+                await self._keep([row])
         where = ("messages", "log", "backend", self._leases.token)
         try:
-            await persist(lambda: scripts.ack(self._client, shard, *where, entries))
+            await insist("log ack", lambda: scripts.ack(self._client, shard, *where, entries))
         except Fenced:
             self._leases.fenced()
         self.consumer.settled(entries)
         self.consumer.window.give(len(entries))
+
+    async def _keep(self, rows: Sequence[LogRow]) -> bool:
+        """Write rows, however long the store is away. False where it will never take them."""
+        try:
+            await persist(lambda: self._store.log.write(rows))
+        except Exception as error:  # BadInput, or whatever a driver makes of a hostile row
+            if len(rows) == 1:
+                log.error("a line cannot be logged", key=rows[0].key, error=str(error))
+            return False
+        return True
 
     def _row(self, entry: Entry) -> LogRow | None:
         if entry.data is None:
@@ -75,8 +88,8 @@ class Logbook:
             return None  # the group `backend` makes a dead letter of it
         if not isinstance(message, Heard | Notice):
             return None
-        place = self._places.get(message.room)
-        if place and not place.logged:
+        if not self._places.logged(message.room):
             return None
+        place = self._places.get(message.room)
         network = place.network.id if place else ""
         return row_of(entry.shard, entry.id.decode(), message, network)

@@ -9,12 +9,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from instabot import wire
 from instabot.broker import scripts
 from instabot.broker.lease import Leases
 from instabot.broker.redis import Caller, persist
 from instabot.model import Network, Room, room_shard
 from instabot.store.store import Store
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Places:
         self._store = store
         self._prefix = prefix
         self._shards: dict[str, int] = {}
+        self._generations: dict[int, int] = {}
+        self._silent: set[str] = set()
 
     def get(self, room: str) -> Place | None:
         """The place of a wanted room of ours."""
@@ -62,8 +68,26 @@ class Places:
         place = self.places.get(room)
         return place is not None and place.egress
 
+    def logged(self, room: str) -> bool:
+        """Does this room want to be logged? One that we left counts as it did, for its last lines."""
+        place = self.places.get(room)
+        return place.logged if place else room not in self._silent
+
+    def generation(self, shard: int) -> int:
+        """The generation of a shard's hashes as we wrote them last; 0 = never."""
+        return self._generations.get(shard, 0)
+
+    async def noticed(self, shard: int, generation: int) -> None:
+        """Redis shows this generation: a lower one than ours means that it lost what we wrote.
+
+        Raises Unreachable, Fenced.
+        """
+        if generation < self.generation(shard):
+            log.error("Redis lost desired state: writing it anew", shard=shard)
+            await self.take(shard)
+
     async def take(self, shard: int) -> None:
-        """Read a shard from the store and write its hashes anew.
+        """Read a shard from the store and write its hashes anew. Raises Unreachable, Fenced.
 
         Lines may be evaluated meanwhile (the shard was ours before), so what is known is replaced
         without a pause: a room missing for a moment would be a room nobody answers.
@@ -72,6 +96,7 @@ class Places:
             networks = await self._store.rooms.networks(shard)
             rooms = await self._store.rooms.rooms(shard)
             generation = await self._store.meta.next_generation(shard)
+            generation = max(generation, self.generation(shard) + 1)
             self.drop(shard)
             for network in networks:
                 self.networks[network.id] = network
@@ -80,7 +105,7 @@ class Places:
                 self._keep(room)
             fields = [("n", network.id, wire.encode(network)) for network in networks]
             fields += [("r", room.id, wire.encode(room)) for room in rooms]
-            await scripts.put(
+            self._generations[shard] = await scripts.put(
                 self._client,
                 shard,
                 self._leases.token,
@@ -124,21 +149,27 @@ class Places:
             self._shards.pop(network, None)
             fields.append(("n", network, b""))
         for room in gone:
-            self.places.pop(room, None)
+            place = self.places.pop(room, None)
+            if place and not place.logged:
+                self._silent.add(room)
             fields.append(("r", room, b""))
         await self._write(shard, fields)
         return gone
 
     async def _write(self, shard: int, fields: Sequence[tuple[str, str, bytes]]) -> None:
         token = self._leases.token
-        await persist(lambda: scripts.put(self._client, shard, token, fields))
+        self._generations[shard] = await persist(
+            lambda: scripts.put(self._client, shard, token, fields)
+        )
 
     def _keep(self, room: Room) -> None:
-        network = self.networks.get(room.network)
-        if network is None:
-            return
+        if network := self.networks.get(room.network):
+            self.places[room.id] = self.place(room, network)
+
+    def place(self, room: Room, network: Network) -> Place:
+        """A room with its settings read; those of the room go before its network's."""
         settings = {**network.settings, **room.settings}
-        self.places[room.id] = Place(
+        return Place(
             room,
             network,
             settings.get("prefix") or self._prefix,

@@ -4,20 +4,25 @@ networks and rooms. Each handler is idempotent: a backend killed in the middle d
 The verbs and their arguments are listed in docs/protocol.md.
 """
 
+import hashlib
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
-from instabot import wire
+from instabot import endpoint, wire
 from instabot.backend.dead import Graveyard
 from instabot.backend.places import Places
 from instabot.backend.roles import Roles
 from instabot.backend.router import Router
 from instabot.backend.speech import Speech
 from instabot.backend.timers import Timers
+from instabot.broker.redis import persist
 from instabot.broker.scripts import Done, Entry
 from instabot.errors import BadInput
 from instabot.model import (
@@ -30,13 +35,19 @@ from instabot.model import (
     Sync,
     network_id,
     room_shard,
+    shard_of,
 )
 from instabot.store.rooms import Wish
 from instabot.store.store import Store
 
 log = structlog.get_logger()
 
+LONGEST_SAY = 20_000
+"""Characters that an operator may have said at once: some fifty lines on IRC."""
+
 Reply = tuple[str, str, bytes]
+
+_LETTER = re.compile(r"\d{1,20}-\d{1,20}")
 
 
 class Outcome(msgspec.Struct):
@@ -61,8 +72,10 @@ class Requests:
         graveyard: Graveyard,
         timers: Timers,
         roles: Roles,
+        shards: int,
     ) -> None:
         self._roles = roles
+        self._shards = shards
         self.changed: list[Callable[[int], Awaitable[None]]] = []
         self._store = store
         self._places = places
@@ -97,7 +110,7 @@ class Requests:
             async with self._places.changing:
                 outcome = await handler(entry, request)
                 for tell in self.changed:
-                    await tell(entry.shard)
+                    await persist(partial(tell, entry.shard))
         except BadInput as error:
             return _done(entry, request, Outcome(outcome="failed"), str(error))
         log.info("request done", verb=request.verb, by=request.by, id=request.id)
@@ -106,23 +119,27 @@ class Requests:
     # -- networks and rooms ------------------------------------------------------------------
 
     async def _put_network(self, entry: Entry, request: Request) -> Outcome:
-        network = await self._network(request, _text(request, "name"))
+        network = await self._network(entry, request, _text(request, "name"))
         await self._store.rooms.put_network(network, entry.shard)
         await self._places.put(entry.shard, network)
         return Outcome({"network": network.id}, replies=[_nudge(Sync(network=network.id))])
 
     async def _remove_network(self, entry: Entry, request: Request) -> Outcome:
         name = network_id(request.tenant, _text(request, "name"))
-        if not await self._store.rooms.remove_network(name):
+        there = await self._store.rooms.network(name) is not None
+        if not await self._was_ours(request, there, name):
             raise BadInput(f"there is no network {_text(request, 'name')!r}")
+        await self._store.rooms.remove_network(name)
+        self._roles.forget(name)
         await self._places.remove(entry.shard, network=name)
         return Outcome({"network": name}, replies=[_nudge(Sync(network=name))])
 
     async def _join(self, entry: Entry, request: Request) -> Outcome:
-        network = await self._network(request, _text(request, "network"))
-        await self._store.rooms.put_network(network, entry.shard)
+        network = await self._network(entry, request, _text(request, "network"))
         wishes = [_wish(row) for row in _list(request, "rooms")]
+        # The rooms first: where they cannot be, neither may the network change.
         rooms = await self._store.rooms.add_rooms(network, entry.shard, wishes)
+        await self._store.rooms.put_network(network, entry.shard)
         await self._places.put(entry.shard, network, list(rooms.values()))
         nudges = [_nudge(Join(room=room.id), room) for room in rooms.values()]
         data = {"rooms": {name: room.id for name, room in rooms.items()}}
@@ -135,11 +152,15 @@ class Requests:
         await self._places.remove(entry.shard, rooms=ids)
         return Outcome(replies=[_nudge(Part(room=room.id), room) for room in rooms])
 
-    async def _network(self, request: Request, name: str) -> Network:
+    async def _network(self, entry: Entry, request: Request, name: str) -> Network:
         """The network as it is now, with what the request says laid over it."""
-        number = network_id(request.tenant, name)
+        number = network_id(request.tenant, endpoint.check_name(name))
+        if shard_of(number, self._shards) != entry.shard:
+            raise BadInput(f"network {name!r} is not of this shard")
         before = await self._store.rooms.network(number)
-        url = _text(request, "url", "") or (before.url if before else "")
+        url = _url(request) or (before.url if before else "")
+        if before and url != before.url and request.verb == "join":
+            raise BadInput(f"network {name!r} is {before.url} already; join it by another name")
         if not url:
             raise BadInput(f"there is no network {name!r}; give its URL to make it")
         settings = {**(before.settings if before else {}), **_settings(request)}
@@ -153,6 +174,15 @@ class Requests:
             settings={key: value for key, value in settings.items() if value},
         )
 
+    async def _was_ours(self, request: Request, there: bool, *what: str) -> bool:
+        """Whether something is there to be taken away, or was until this very request took it
+        (carried out before, by a backend that died of something else)."""
+        digest = hashlib.blake2s("\0".join(what).encode(), digest_size=16).hexdigest()
+        name = f"taken:{digest}"
+        if there:
+            await self._store.meta.put(name, request.id)
+        return there or await self._store.meta.get(name) == request.id
+
     # -- the rest ----------------------------------------------------------------------------
 
     async def _say(self, entry: Entry, request: Request) -> Outcome:
@@ -160,16 +190,21 @@ class Requests:
         place = self._places.get(room)
         if place is None:
             raise BadInput(f"there is no room {room}")
-        say = self._speech.say(f"{request.id}:0", room, _text(request, "text"), request.id)
+        text = _text(request, "text")
+        if not text.strip():
+            raise BadInput("say needs a text: there is nothing in this one")
+        if len(text) > LONGEST_SAY:
+            raise BadInput(f"{len(text)} characters are too many to say; {LONGEST_SAY} at most")
+        say = self._speech.say(f"{request.id}:0", room, text, request.id)
         reply = (room, place.room.tenant, wire.encode(say))
         return Outcome(outcome="accepted", replies=[reply])
 
     async def _redrive(self, entry: Entry, request: Request) -> Outcome:
-        ids = [str(row) for row in _list(request, "ids")]
+        ids = _letters(request)
         return Outcome({"count": await self._graveyard.redrive(entry.shard, ids)})
 
     async def _drop(self, entry: Entry, request: Request) -> Outcome:
-        ids = [str(row) for row in _list(request, "ids")]
+        ids = _letters(request)
         return Outcome({"count": await self._graveyard.drop(entry.shard, ids)})
 
     async def _grant(self, entry: Entry, request: Request) -> Outcome:
@@ -182,8 +217,10 @@ class Requests:
     async def _revoke(self, entry: Entry, request: Request) -> Outcome:
         network = network_id(request.tenant, _text(request, "network"))
         account, role = _text(request, "account"), _text(request, "role")
-        if not await self._store.roles.revoke(network, account, role):
+        there = role in await self._store.roles.of(network, account)
+        if not await self._was_ours(request, there, network, account, role):
             raise BadInput(f"{account} does not have the role {role}")
+        await self._store.roles.revoke(network, account, role)
         self._roles.forget(network)
         return Outcome()
 
@@ -221,6 +258,28 @@ def _list(request: Request, name: str) -> Sequence[Any]:
     if not isinstance(value, list) or not value:
         raise BadInput(f"{request.verb} needs {name}, a list")
     return value
+
+
+def _letters(request: Request) -> list[str]:
+    ids = [str(row) for row in _list(request, "ids")]
+    for number in ids:
+        if not _LETTER.fullmatch(number):
+            raise BadInput(f"{number[:40]!r} is not the id of a dead letter")
+    return ids
+
+
+def _url(request: Request) -> str:
+    """The network's URL, '' for none; never one with a password, which belongs sealed."""
+    url = _text(request, "url", "")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadInput(f"this is not a URL: {error}") from None
+    if url and not (parts.scheme and parts.netloc):
+        raise BadInput("a network's URL looks like ircs://nick@irc.example.org:6697")
+    if parts.password:
+        raise BadInput("the URL holds a password; it must come apart, and sealed")
+    return url
 
 
 def _settings(request: Request) -> dict[str, str]:

@@ -12,6 +12,7 @@ class Roles:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[tuple[str, str], frozenset[str]] = {}
+        self._changes = 0
 
     async def of(self, network: str, account: str) -> frozenset[str]:
         """The roles of an account; none for somebody without one. Raises Unreachable."""
@@ -19,17 +20,24 @@ class Roles:
             return frozenset()
         known = self._known.get((network, account))
         if known is None:
-            if len(self._known) >= MOST:
-                self._known.clear()
+            before = self._changes
             known = frozenset(await self._store.roles.of(network, account))
-            self._known[network, account] = known
+            if before == self._changes:  # else what was read may be what was just revoked
+                self._keep(network, account, known)
         return known
+
+    def _keep(self, network: str, account: str, roles: frozenset[str]) -> None:
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[network, account] = roles
 
     def forget(self, network: str) -> None:
         """The network's grants changed, or its shard was another backend's meanwhile."""
+        self._changes += 1
         for key in [key for key in self._known if key[0] == network]:
             del self._known[key]
 
     def forget_all(self) -> None:
         """A shard was taken: what is known may be old."""
+        self._changes += 1
         self._known.clear()

@@ -4,10 +4,11 @@
 """
 
 import asyncio
-import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 
@@ -16,6 +17,7 @@ from instabot.backend.dead import Graveyard
 from instabot.backend.ends import Ends
 from instabot.backend.evaluate import Evaluator
 from instabot.backend.groups import Groups
+from instabot.backend.guard import Stopped, unending, unless
 from instabot.backend.helm import Backstage
 from instabot.backend.holdup import remains
 from instabot.backend.loader import Loader
@@ -27,70 +29,64 @@ from instabot.backend.roles import Roles
 from instabot.backend.router import Router
 from instabot.backend.speech import Speech
 from instabot.backend.timers import Timers
+from instabot.backend.upkeep import Upkeep
 from instabot.backend.watchdog import Watchdog
 from instabot.broker import scripts
 from instabot.broker.blame import blame_now
 from instabot.broker.consumer import Consumer
 from instabot.broker.egress import Egress
-from instabot.broker.keys import BACKENDS
 from instabot.broker.lanes import Lanes
 from instabot.broker.lease import Leases, Taken
 from instabot.broker.lists import Bridge
 from instabot.broker.pipe import Pipe
-from instabot.broker.presence import Presence, memory_mb
-from instabot.broker.redis import persist
+from instabot.broker.redis import ReplyError, persist
 from instabot.broker.scripts import Caps, Item
 from instabot.broker.shards import shard_count
-from instabot.broker.trim import trim
 from instabot.commands import Plugin
 from instabot.config import Settings
-from instabot.errors import Fenced, Unreachable
-from instabot.model import Request
+from instabot.errors import Fenced, InstabotError, Unreachable
+from instabot.model import Request, room_shard
 from instabot.store.store import Store
 from instabot.wire import encode
 
 log = structlog.get_logger()
 
-BEAT = 2.0
-TRIM = 60.0
-"""Seconds between heartbeats, and between trims."""
-
 LAST_WORDS = 10.0
 """Seconds that a stopping backend gives to commands under way."""
 
 
-class _Stopped(Exception):
-    """Ends the TaskGroup after an orderly stop."""
-
-
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop` is set. Raises Superseded when a newer process took our name."""
-    client = Pipe(settings.redis, f"backend-{settings.id}")
-    blocking = [
-        Pipe(settings.redis, f"backend-{settings.id}-{role}", timeout=8)
-        for role in ("wait", "log", "egress", "bridge")
-    ]
-    pipe = Pipe(settings.redis, f"backend-{settings.id}-queue")
-    store = await persist(lambda: Store.open(settings.store))
     loader = Loader(settings.plugins, verify=_usable)
-    await asyncio.to_thread(loader.load)  # foreign code
-    backend = None
-    try:
-        shards = await persist(lambda: shard_count(client, settings.shards))
-        async with asyncio.TaskGroup() as tasks:
-            backend = Backend(settings, client, pipe, blocking, shards, store, loader, tasks)
-            await backend.start(stop)
-            await stop.wait()
-            await backend.stop()
-            raise _Stopped
-    except* _Stopped:
-        log.info("backend stopped", id=settings.id)
-    finally:
-        if backend:
-            backend.watchdog.stop()
-        await store.close()
+    async with AsyncExitStack() as closing:
+        client, pipe, *blocking = _pipes(settings)
         for each in (client, pipe, *blocking):
-            await each.aclose()
+            closing.push_async_callback(each.aclose)
+        try:
+            store = await unless(stop, persist(lambda: Store.open(settings.store)))
+            closing.push_async_callback(store.close)
+            await asyncio.to_thread(loader.load)  # foreign code
+            shards = await unless(stop, persist(lambda: shard_count(client, settings.shards)))
+            async with asyncio.TaskGroup() as tasks:
+                backend = Backend(
+                    settings, client, pipe, blocking, shards, store, loader, tasks
+                )
+                closing.callback(backend.watchdog.stop)
+                await backend.run(stop)
+                raise Stopped
+        except* Stopped:
+            log.info("backend stopped", id=settings.id)
+
+
+def _pipes(settings: Settings) -> list[Pipe]:
+    """For everything but queues; for queues; and four that wait: wait, log, egress, bridge."""
+    name = f"backend-{settings.id}"
+    waiting = ("wait", "log", "egress", "bridge")
+    return [
+        Pipe(settings.redis, name),
+        Pipe(settings.redis, f"{name}-queue"),
+        *(Pipe(settings.redis, f"{name}-{role}", timeout=8) for role in waiting),
+    ]
 
 
 def _usable(plugins: Sequence[Plugin]) -> None:
@@ -117,15 +113,21 @@ class Backend:
         self._client = client
         self._shards = shards
         self._tasks = tasks
-        self._since = time.time()
-        self._presence = Presence(client, BACKENDS, settings.id)
+        self._readers: list[asyncio.Task[None]] = []
+        self._upkeep = Upkeep(
+            client,
+            settings.id,
+            shards,
+            settings.retention,
+            lambda: len(self._evaluator.running),
+        )
         self._leases = leases = Leases(
             client,
             "backend",
             settings.id,
             shards,
             ttl=settings.lease_ttl,
-            share=lambda: self._presence.share(shards),
+            share=self._upkeep.share,
         )
         caps = Caps(settings.control_cap, settings.control_cap)
         self._places = Places(client, leases, store, settings.prefix)
@@ -141,6 +143,7 @@ class Backend:
             Graveyard(client, leases),
             Timers(store, self._places, speech, helm),
             self._roles,
+            shards,
         )
         router = Router(loader.plugins)
         self._evaluator = Evaluator(
@@ -177,37 +180,61 @@ class Backend:
         self.watchdog = Watchdog(self._blame, loader.owner, dump=dump)
         leases.on_taken.append(self._taken)
         leases.on_lost.append(self._lost)
+        leases.on_generation.append(self._places.noticed)
 
-    async def start(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
+        """From taking our shards to giving them up, once `stop` is set."""
+        try:
+            await unless(stop, self._start(stop))
+            await stop.wait()
+        except Stopped:
+            pass
+        await self._stop()
+
+    async def _start(self, stop: asyncio.Event) -> None:
         """Take our shards and say that we are ready."""
-        await persist(self._beat)
-        await persist(self._leases.tick)
-        self._readers = [
-            self._tasks.create_task(self._consumer.run(), name="consumer"),
-            self._tasks.create_task(self._logbook.consumer.run(), name="log consumer"),
-            self._tasks.create_task(self._egress.run(), name="egress"),
-            self._tasks.create_task(self._bridge.run(), name="bridge"),
-        ]
-        self._tasks.create_task(self._leases.run(), name="leases")
-        self._tasks.create_task(self._beats(), name="heartbeat")
-        self._tasks.create_task(self._trims(), name="trim")
-        self._tasks.create_task(
-            schedule.run(self._schedule, self._slot, clock=time.time, stop=stop),
-            name="schedule",
-        )
+        await persist(self._upkeep.beat)
+        await persist(self._first_look)
+        readers: dict[str, Callable[[], Awaitable[None]]] = {
+            "consumer": self._consumer.run,
+            "log consumer": self._logbook.consumer.run,
+            "egress": self._egress.run,
+            "bridge": self._bridge.run,
+        }
+        for name, run in readers.items():
+            self._readers.append(self._tasks.create_task(unending(name, run), name=name))
+        others: dict[str, Callable[[], Awaitable[None]]] = {
+            "leases": self._leases.run,
+            "heartbeat": self._upkeep.beats,
+            "trim": partial(self._upkeep.trims, self._leases),
+            "schedule": partial(
+                schedule.run, self._schedule, self._slot, clock=time.time, stop=stop
+            ),
+        }
         if self._settings.reload and self._settings.plugins:
-            self._tasks.create_task(self._loader.watch(self._swap, stop), name="reload")
+            others["reload"] = partial(self._loader.watch, self._swap, stop)
+        for name, run in others.items():
+            self._tasks.create_task(unending(name, run, stop), name=name)
         self.watchdog.start(asyncio.get_running_loop())
         sys.stdout.write(f"ready: backend {self._settings.id}\n")
         sys.stdout.flush()
 
-    async def stop(self) -> None:
+    async def _first_look(self) -> None:
+        try:
+            await self._leases.tick()
+        except Fenced as error:  # it took too long: the next look goes on from there
+            raise Unreachable(str(error)) from None
+
+    async def _stop(self) -> None:
         """Fetch no more, finish what is under way, give the shards up."""
         for reader in self._readers:
             reader.cancel()
         try:
             async with asyncio.timeout(LAST_WORDS):
+                if self._readers:
+                    await asyncio.wait(self._readers)
                 await self._lanes.idle()
+                await self._evaluator.idle()
                 await self._ends.idle()
                 await self._logbook.idle()
                 await self._egress.idle()
@@ -216,21 +243,39 @@ class Backend:
         try:
             await self._bridge.stop()
             await self._leases.release()
-            await self._presence.gone()
-        except Unreachable:
-            log.warning("Redis is away while stopping")
+            await self._upkeep.presence.gone()
+        except InstabotError as error:
+            log.warning("stopped without telling Redis", error=str(error))
 
     # -- shards ------------------------------------------------------------------------------
 
     async def _taken(self, taken: Taken) -> None:
+        """Settle in. Raises Unreachable, to be told again; Fenced."""
         self._roles.forget_all()
-        await self._places.take(taken.shard)
-        await self._groups.take(taken)
+        shard = taken.shard
+        try:
+            # Not for ever: who waits here renews no lease.
+            async with asyncio.timeout(0.5 * self._settings.lease_ttl):
+                if not taken.again or taken.generation < self._places.generation(shard):
+                    await self._places.take(shard)
+                if not taken.generation and self._places.generation(shard) > 1:
+                    self._empty(shard)
+                await self._groups.take(taken)
+        except TimeoutError:
+            raise Unreachable(f"shard {shard} is not settled in: the store is slow") from None
+        except ReplyError as error:
+            log.error("shard cannot be served", shard=shard, error=str(error))
+            raise Unreachable(str(error)) from None
 
     async def _lost(self, shard: int) -> None:
         self._groups.drop(shard)
         self._lanes.drop(shard)
         self._places.drop(shard)
+
+    def _empty(self, shard: int) -> None:
+        """We wrote this shard's desired state before, but Redis knew nothing of it."""
+        if any(room_shard(room) == shard for room in self._places.places):
+            log.error("Redis lost its data: queued lines are gone", shard=shard)
 
     # -- what runs beside --------------------------------------------------------------------
 
@@ -257,35 +302,8 @@ class Backend:
 
     def _blame(self, plugin: str, message: str, room: str, stack: str) -> None:
         """In the watchdog's thread, while the loop is stuck."""
-        entry = self._evaluator.running.get(message)
+        entry = self._evaluator.running.get(message) or self._evaluator.sorting
         log.error("plugin holds the interpreter", plugin=plugin, room=room, stack=stack)
         if entry:
             why = f"plugin {plugin or '?'} blocked the backend"
             blame_now(self._settings.redis, entry.shard, entry.id.decode(), why)
-
-    async def _trims(self) -> None:
-        while True:
-            await asyncio.sleep(TRIM)
-            for shard in list(self._leases.held):
-                try:
-                    await trim(self._client, shard, self._settings.retention)
-                except (Unreachable, Fenced) as error:
-                    log.warning("not trimmed", shard=shard, error=str(error))
-
-    async def _beats(self) -> None:
-        while True:
-            await asyncio.sleep(BEAT)
-            try:
-                await self._beat()
-            except Unreachable:
-                continue
-
-    async def _beat(self) -> None:
-        await self._presence.beat(
-            {
-                "pid": os.getpid(),
-                "in_flight": len(self._evaluator.running),
-                "up_s": round(time.time() - self._since, 1),
-                "rss_mb": memory_mb(),
-            }
-        )

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from instabot import wire
 from instabot.broker import scripts
 from instabot.broker.lease import Leases
-from instabot.broker.redis import Caller, persist
+from instabot.broker.redis import Caller, Full, persist
 from instabot.broker.scripts import Caps, Entry, Item
 from instabot.model import Heard, Say, room_shard
 
@@ -34,23 +34,32 @@ class Speech:
         )
 
     def progress(self, entry: Entry, message: Heard) -> Callable[[str], Awaitable[None]]:
-        """A function that says a line in the message's room while its command still runs."""
+        """A function that says a line in the message's room while its command still runs.
+
+        One for all that a message calls: it numbers the lines. It raises Fenced.
+        """
         count = 0
 
         async def saying(text: str) -> None:
             nonlocal count
             count += 1
-            await self.send(f"{message.id}:p{count}", entry.room, entry.tenant, text)
+            number, token = f"{message.id}:p{count}", self._leases.token
+            await self.send(number, entry.room, entry.tenant, text, token=token)
 
         return saying
 
-    async def send(self, number: str, room: str, tenant: str, text: str) -> None:
-        """Queue a Say by itself, once, on whatever shard its room lives. Raises Fenced."""
+    async def send(
+        self, number: str, room: str, tenant: str, text: str, *, token: str = ""
+    ) -> None:
+        """Queue a Say by itself, once, on whatever shard its room lives; waits while it is full.
+
+        Raises Fenced where a token is given and holds that shard no more.
+        """
         shard = room_shard(room)
         item = Item(room, tenant, wire.encode(self.say(number, room, text)), ref=number)
-        token = self._leases.token if shard in self._leases.held else ""
-        await persist(
-            lambda: scripts.ingest(
+
+        async def put() -> None:
+            answer = await scripts.ingest(
                 self._client,
                 shard,
                 [item],
@@ -60,4 +69,7 @@ class Speech:
                 stream="control",
                 caps=self._caps,
             )
-        )
+            if answer == "F":
+                raise Full(f"the control queue of shard {shard} is full")
+
+        await persist(put)

@@ -6,11 +6,12 @@ A room asks by its setting, or its network's: `--set timers=standup,news`.
 import structlog
 
 from instabot import wire
-from instabot.backend.places import Places
+from instabot.backend.places import Place, Places
+from instabot.backend.replies import fit
 from instabot.backend.router import Call, Router
 from instabot.backend.speech import Speech
 from instabot.broker.scripts import Entry
-from instabot.commands import Context, Helm
+from instabot.commands import Context, Helm, pages
 from instabot.model import Heard, Network, Request, Room, room_shard
 from instabot.store.store import Store
 
@@ -45,10 +46,12 @@ class Timers:
             network = networks.get(room.network)
             if network is None or timer.plugin not in _wanted(network, room):
                 continue
-            ctx = self._context(request, timer.plugin, room)
+            ctx = self._context(request, timer.plugin, self._places.place(room, network))
             text = await router.answer(Call(timer), ctx)
             if not text:
                 continue
+            memory = self._store.memory.of(pages.OWNER, room.tenant, room.id)
+            text = await fit(text, ctx, memory)
             number = f"{request.id}:{room.id}"
             if room_shard(room.id) == entry.shard:
                 say = self._speech.say(number, room.id, text)
@@ -57,8 +60,8 @@ class Timers:
                 await self._speech.send(number, room.id, room.tenant, text)
         return replies
 
-    def _context(self, request: Request, plugin: str, room: Room) -> Context:
-        place = self._places.get(room.id)
+    def _context(self, request: Request, plugin: str, place: Place) -> Context:
+        room = place.room
         message = Heard(
             id=f"{request.id}:{room.id}",
             room=room.id,
@@ -73,7 +76,7 @@ class Timers:
             memory=self._store.memory.of(plugin, room.tenant, room.id),
             helm=self._helm,
             log=log,
-            prefix=place.prefix if place else "!",
+            prefix=place.prefix,
         )
 
 
