@@ -8,6 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
+
+from instabot.broker.desk import Desk
+from instabot.broker.overview import status
 from tests.journey.networks import Network, Person
 from tests.servers.process import until
 from tests.whole import COMMAND, Result, Up, up
@@ -26,9 +30,9 @@ class Home:
         """An `instabot` command."""
         return await self.up.run(*args, stdin=stdin)
 
-    async def join(self, *rooms: str, **settings: str) -> dict[str, str]:
+    async def join(self, *rooms: str, bot: str = BOT, **settings: str) -> dict[str, str]:
         """`instabot join URL` → room ids by bare name."""
-        result = await self.run("join", self.network.url(BOT, rooms, **settings), "--json")
+        result = await self.run("join", self.network.url(bot, rooms, **settings), "--json")
         assert result.code == 0, result
         ids = {row["name"]: row["id"] for row in result.json}
         return {room: ids[self.network.room(room)] for room in rooms}
@@ -43,14 +47,35 @@ class Home:
         assert result.code == 0, result
         return result.json
 
+    @property
+    def redis_url(self) -> str:
+        """The Redis that it uses."""
+        own = f"unix://{self.up.data}/redis/redis.sock"
+        return self.up.env.get("INSTABOT_REDIS_URL", own)
+
     async def quiet(self) -> None:
         """Wait until nothing is on its way any more."""
+        async with Desk.open(self.redis_url) as desk:
 
-        async def nothing_waits() -> bool:
-            queues = (await self.status())["queues"]
-            return not queues["messages"]["depth"] and not queues["control"]["depth"]
+            async def nothing_waits() -> bool:
+                queues = (await status(desk))["queues"]
+                return not any(queues[name]["depth"] for name in ("messages", "control"))
 
-        await until(nothing_waits, "nothing waits in the queues", 30, every=0.2)
+            await until(nothing_waits, "nothing waits in the queues", 30, every=0.05)
+
+    async def counted(self, room: str, heard: int, said: int) -> None:
+        """Wait until a room's row shows these counts, which are written once a second."""
+        async with Desk.open(self.redis_url) as desk:
+
+            async def shows() -> bool:
+                rows = {row.name: row for row in await desk.rooms()}
+                return (rows[room].heard, rows[room].said) == (heard, said)
+
+            await until(shows, f"{room} has heard {heard} and said {said}", every=0.05)
+
+    def redis(self) -> Redis:
+        """A plain client, as `redis-cli` is."""
+        return Redis.from_url(self.redis_url, protocol=2, socket_timeout=15)
 
     @asynccontextmanager
     async def tail(self, *args: str) -> AsyncIterator["Tail"]:

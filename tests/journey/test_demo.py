@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import pytest
 
 from tests.chat import Chat
 from tests.journey.home import moves, note, said
+from tests.servers.ports import free_port
 from tests.whole import Up, gone, up
 
 ROOM, BOT = "#demo", "instabot"
@@ -25,8 +27,22 @@ async def visit(one: Up, nick: str = "you") -> Chat:
     return chat
 
 
-async def test_it_says_what_is_ready_how_to_talk_to_it_and_answers(tmp_path: Path) -> None:
-    async with up(tmp_path / "d", "--demo") as one:
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder whose demo has a port of its own: the usual one may be taken meanwhile."""
+    folder = tmp_path / "d"
+    folder.mkdir(0o700)
+    (folder / "demo-port").write_text(str(free_port()))
+    return folder
+
+
+def redis_pid(one: Up) -> int:
+    """The embedded server's process; it is nobody's child, so that it outlives a killed `up`."""
+    return int((one.data / "redis" / "pid").read_text())
+
+
+async def test_it_says_what_is_ready_how_to_talk_to_it_and_answers(data: Path) -> None:
+    async with up(data, "--demo") as one:
         # redis first, `ready` last and after the bot is in the room
         kinds = [" ".join(line.split()[:2]) for line in one.lines if line.startswith("ready:")]
         assert kinds[0] == "ready: redis"
@@ -36,6 +52,15 @@ async def test_it_says_what_is_ready_how_to_talk_to_it_and_answers(tmp_path: Pat
         port = one.lines[-2].rpartition(":")[2].partition("/")[0]
         assert f"irssi -c 127.0.0.1 -p {port}" in told
         assert f"weechat irc://you@127.0.0.1:{port}/#demo" in told
+
+        # whoever looks at the processes can tell them apart
+        family = psutil.Process(one.process.pid).children(recursive=True)
+        family.append(psutil.Process(redis_pid(one)))
+        commands = {child.pid: " ".join(child.cmdline()) for child in family}
+        for name in ("runtime", "backend"):
+            assert [p for p in commands if f"instabot {name}" in commands[p]] == [one.pid(name)]
+        servers = [p for p in commands if re.search("(valkey|redis)-server ", commands[p])]
+        assert servers == [redis_pid(one)]
 
         you = await visit(one)
         assert any(BOT in line.text for line in you.lines if line.command == "353")  # NAMES
@@ -57,50 +82,38 @@ async def test_it_says_what_is_ready_how_to_talk_to_it_and_answers(tmp_path: Pat
         await you.expect(f"{ROOM} <{BOT}> ")
 
 
-async def test_its_children_can_be_told_apart_by_their_command_lines(tmp_path: Path) -> None:
-    async with up(tmp_path / "d", "--demo") as one:
-        family = psutil.Process(one.process.pid).children(recursive=True)
-        family.append(psutil.Process(int((tmp_path / "d" / "redis" / "pid").read_text())))
-        lines = {child.pid: " ".join(child.cmdline()) for child in family}
-        for name in ("runtime", "backend"):
-            assert [p for p in lines if f"instabot {name}" in lines[p]] == [one.pid(name)]
-        servers = [p for p in lines if re.search("(valkey|redis)-server ", lines[p])]
-        assert servers == [family[-1].pid]
-
-
-async def test_the_second_start_finds_its_room_again(tmp_path: Path) -> None:
-    async with up(tmp_path / "d", "--demo") as one:
+async def test_it_goes_on_where_it_was_after_a_stop_and_after_a_kill(data: Path) -> None:
+    async with up(data, "--demo") as one:
         first = one.lines[-2]
         assert await one.stop(signal.SIGTERM) == 0
+
+    # the second start is quick, and the room is the same
     start = time.monotonic()
-    async with up(tmp_path / "d", "--demo") as one:
+    async with up(data, "--demo") as one:
         note(f"the second start took {time.monotonic() - start:.1f} s")
         assert one.lines[-2] == first
         you = await visit(one)
         await you.say(ROOM, "!ping again")
         await you.expect(f"{ROOM} <{BOT}> pong again")
 
-
-async def test_kill_9_leaves_nobody_behind_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    async with up(tmp_path / "d", "--demo") as one:
+        # kill -9 of `up` itself: its children end, and the server is there for the next one
         children = [one.pid(name) for name in ("runtime", "backend", "demo")]
-        server = int((tmp_path / "d" / "redis" / "pid").read_text())
+        server = redis_pid(one)
         os.kill(one.process.pid, signal.SIGKILL)
         async with asyncio.TaskGroup() as tasks:
             for pid in children:
                 tasks.create_task(gone(pid))
-    async with up(tmp_path / "d", "--demo") as one:
+    async with up(data, "--demo") as one:
         assert one.lines[0].endswith("adopted)")
-        assert int((tmp_path / "d" / "redis" / "pid").read_text()) == server
+        assert redis_pid(one) == server
         you = await visit(one)
         await you.say(ROOM, "!ping")
         await you.expect(f"{ROOM} <{BOT}> pong")
-        await you.quit()
     await gone(server)
 
 
-async def test_the_room_does_not_notice_a_new_backend(tmp_path: Path) -> None:
-    async with up(tmp_path / "d", "--demo") as one:
+async def test_the_room_does_not_notice_a_new_backend(data: Path) -> None:
+    async with up(data, "--demo") as one:
         you = await visit(one)
         runtime, backends = one.pid("runtime"), [one.pid("backend")]
         for number, by in enumerate(("SIGHUP", "command")):

@@ -5,13 +5,13 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
 from instabot.broker.desk import Desk
+from instabot.broker.letters import letters
 from instabot.errors import InstabotError
 from tests.chat import Chat
 from tests.journey.home import BOT, Home, home, moves, said
@@ -20,6 +20,8 @@ from tests.servers import Missing
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 OPS = "#ops"
+UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys."""
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Stage:
     room: str
     mallory: Chat
     redis: Redis
+    desk: Desk
     asked: int = 0
 
     async def still_answers(self) -> None:
@@ -55,10 +58,10 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         data = tmp_path_factory.mktemp("hostile") / "d"
         one = await stack.enter_async_context(home(network, data))
         room = (await one.join("ops"))["ops"]
-        socket = str(data / "redis" / "redis.sock")
-        redis = Redis(unix_socket_path=socket, protocol=2, socket_timeout=15)
+        redis = one.redis()
         stack.push_async_callback(redis.aclose)
-        yield Stage(one, room, mallory, redis)
+        desk = await stack.enter_async_context(Desk.open(one.redis_url))
+        yield Stage(one, room, mallory, redis, desk)
 
 
 LINES = {
@@ -95,8 +98,7 @@ async def test_nothing_that_was_said_commands_the_operator_s_terminal(stage: Sta
     async with stage.home.tail("ops", "--since", "10m") as tail:
         await tail.shows("<mallory> end of it")
     assert re.search(rb"\\x1b\]0;owned\\x07", tail.raw)
-    unsafe = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-    assert unsafe.findall(tail.raw.decode()) == []
+    assert UNSAFE.findall(tail.raw.decode()) == []
 
 
 SAYINGS = {
@@ -135,7 +137,7 @@ async def test_an_operator_says_too_much(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x" * 1_000_000, "\udcff", "", "\n \r\n"], ids=["1 MB", "surrogate", "''", "blank"]
+    "text", ["\udcff", "", "\n \r\n", "x" * 1_000_000], ids=["surrogate", "''", "blank", "1 MB"]
 )
 async def test_another_program_asks_for_what_cannot_be_said(stage: Stage, text: str) -> None:
     """Past the command line's own checks, as a console or a script may ask."""
@@ -153,9 +155,8 @@ async def test_another_program_asks_for_a_line_with_nul_in_it(stage: Stage) -> N
 
 
 async def _ask_for(stage: Stage, text: str) -> None:
-    async with Desk.open(f"unix://{stage.home.up.data}/redis/redis.sock") as desk:
-        wish = {"room": stage.room, "text": text}
-        await desk.ask(int(stage.shard), "say", wish, timeout=30)
+    wish = {"room": stage.room, "text": text}
+    await stage.desk.ask(int(stage.shard), "say", wish, timeout=30)
 
 
 GARBAGE = {
@@ -182,6 +183,13 @@ async def test_somebody_puts_garbage_on_the_control_stream(stage: Stage, name: s
     data = GARBAGE[name].replace(b'"R"', b'"%s"' % stage.room.encode())
     data = data.replace(b'"S.', b'"%s.' % stage.shard.encode())
     await _becomes_a_letter(stage, "control", {"r": stage.room, "t": "local", "d": data})
+
+
+async def test_somebody_speaks_in_a_room_that_there_is_not(stage: Stage) -> None:
+    room = f"{stage.shard}.zzzzzz"
+    say = '{"type": "say", "id": "x", "room": "%s", "text": "b", "at": %d}'
+    fields = {"r": room, "t": "local", "d": say % (room, time.time())}
+    await _becomes_a_letter(stage, "control", fields)
 
 
 @pytest.mark.parametrize(
@@ -213,19 +221,26 @@ async def _becomes_a_letter(
     stage: Stage, queue: str, fields: Mapping[str, str | bytes]
 ) -> None:
     """One more dead letter, of that queue and with a reason; and nothing else happens."""
-    before = {letter["id"] for letter in await _letters(stage)}
+    before = {letter.id for letter in await letters(stage.desk, 1000)}
     await stage.redis.xadd(f"instabot:{{{stage.shard}}}:{queue}", fields)  # type: ignore[arg-type]
     await stage.still_answers()
     await stage.home.quiet()
-    (letter,) = [x for x in await _letters(stage) if x["id"] not in before]
-    assert letter["queue"] == queue
-    assert letter["why"], letter
-    assert time.time() - letter["at"] < 60
-    shown = await stage.home.run("dead", "show", letter["id"])
-    assert letter["why"][:40] in shown.out
+    (letter,) = [x for x in await letters(stage.desk, 1000) if x.id not in before]
+    assert letter.queue == queue
+    assert letter.why, letter
+    assert time.time() - letter.at < 60
 
 
-async def _letters(stage: Stage) -> list[dict[str, Any]]:
-    result = await stage.home.run("dead", "list", "--json", "--most", "1000")
-    assert result.code == 0, result
-    return list(result.json)
+async def test_every_one_of_them_is_listed_with_its_reason(stage: Stage) -> None:
+    """As the tests above left them; none of them can harm the operator's terminal either."""
+    await stage.redis.xadd(f"instabot:{{{stage.shard}}}:control", {"d": b"\x1b[2J\x9b"})
+    await stage.still_answers()
+    await stage.home.quiet()
+    listed = (await stage.home.run("dead", "list", "--json", "--most", "1000")).json
+    assert listed
+    assert all(letter["why"] for letter in listed)
+    table = await stage.home.run("dead", "list", "--most", "1000")
+    assert len(table.out.splitlines()) == len(listed) + 1
+    shown = await stage.home.run("dead", "show", listed[-1]["id"])
+    assert "\\x1b[2J" in shown.out
+    assert UNSAFE.findall(table.out + shown.out) == []

@@ -1,9 +1,10 @@
 """`instabot join` where the bot is not let in: one line that says why, within 15 seconds."""
 
 import asyncio
+import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -71,12 +72,31 @@ async def closed(server: IrcServer, room: str, mode: str) -> Chat:
     return alice
 
 
-async def test_nobody_listens_there(door: Door) -> None:
-    nobody = irc_url(free_port(), BOT, ["ops"])
-    await door.refused(nobody, "the server cannot be reached")
+async def test_nobody_listens_there_or_nobody_answers(door: Door) -> None:
+    why, closed = "the server cannot be reached", free_port()
+    nobody = irc_url(closed, BOT, ["ops"]).replace(HOST, "localhost")
+    with mute() as silent:
+        nothing = f"{why} ({HOST}:{silent}: no answer within"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(door.refused(nobody, f"{why} (localhost:{closed}: "))
+            tasks.create_task(door.refused(irc_url(silent, BOT, ["ops"]), nothing))
 
 
-@pytest.mark.parametrize("certificate", ["wrong-name", "expired", "self-signed"])
+@contextmanager
+def mute() -> Iterator[int]:
+    """A port where a dial gets no answer at all, as behind a firewall: its backlog is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((HOST, 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("certificate", ["wrong-name", "self-signed"])
 async def test_the_certificate_is_bad(door: Door, certificate: Certificate) -> None:
     async with inspircd(certificate=certificate) as server:
         url = irc_url(server.tls_port, BOT, ["ops"], "ircs", ca_file=str(server.ca_file))
