@@ -4,13 +4,14 @@ A home says how to make a bot and how its people act; `test_adapter.py` runs the
 every home. A new adapter is one more class here, and one more name in `HOMES`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 from uuid import uuid4
 
 from instabot.adapters import find
-from instabot.adapters.base import Account, Adapter, Event
+from instabot.adapters.base import Account, Adapter, Event, Lost
 from instabot.adapters.demo import Server, serve
 from instabot.adapters.loopback import Loopback, Service
 from instabot.errors import Refused
@@ -23,9 +24,13 @@ class Member:
 
     def __init__(self, url: str, **settings: str) -> None:
         self.events: list[Event] = []
-        self.adapter: Adapter = find(url)(
-            Account("local/home", url, settings), self.events.append
-        )
+        self.lost = asyncio.Event()
+        self.adapter: Adapter = find(url)(Account("local/home", url, settings), self._report)
+
+    def _report(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Lost):
+            self.lost.set()
 
 
 class Home(Protocol):

@@ -1,5 +1,6 @@
 """What every adapter must do, whatever it speaks: the same tests in every home."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 
 import pytest
@@ -173,6 +174,8 @@ async def test_the_end_of_a_service_is_one_loss(home: Home, bot: Member) -> None
         await bot.adapter.say("#ops", "anybody?")
     with pytest.raises(LinkError):
         await bot.adapter.join("#other")
+    async with asyncio.timeout(10):
+        await bot.lost.wait()
     assert len([event for event in bot.events if isinstance(event, Lost)]) == 1
     assert isinstance(bot.events[-1], Lost)
 

@@ -3,20 +3,21 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 from instabot.adapters.base import Account, Identity, Kind, Lost, Rejection, Report, Said
-from instabot.adapters.irc import settings, tls
-from instabot.adapters.irc.batches import Batches
+from instabot.adapters.irc import caps, nicks, settings, tls
+from instabot.adapters.irc.batches import offered
 from instabot.adapters.irc.confirm import Confirmer
 from instabot.adapters.irc.connection import Connection
 from instabot.adapters.irc.hear import Hearing
 from instabot.adapters.irc.lines import Line, is_clean, one_line, well_formed
 from instabot.adapters.irc.login import Login, error_of
-from instabot.adapters.irc.nicks import Regain
 from instabot.adapters.irc.rooms import BATCH, Rooms
 from instabot.adapters.irc.session import Session
 from instabot.adapters.irc.split import COMMANDS, budget, split
+from instabot.adapters.irc.table import Table, hears, table
 from instabot.errors import LinkError, Refused
 
 DIAL = 10.0
@@ -27,62 +28,70 @@ GOODBYE = 2.0
 
 
 class IRC:
-    """One connection to one IRC server. See `base.Adapter` for what each verb promises."""
+    """One connection to one IRC server. See `base.Adapter` for what each verb promises.
 
-    join_batch: int = BATCH
-    remembers: bool = False
+    What only the login needs is dropped after it: a link is idle for most of its life.
+    """
+
+    TABLE: ClassVar[Table]
+    __slots__ = (
+        "_account", "_confirmer", "_connection", "_error", "_hearing", "_login", "_report",
+        "_rooms", "_session", "join_batch", "remembers",
+    )  # fmt: skip
 
     def __init__(self, account: Account, report: Report) -> None:
-        self._account = account
+        self.join_batch = BATCH
+        self.remembers = False
+        self._account: Account | None = account
         self._report = report
         self._connection: Connection | None = None
         self._session: Session
-        self._login: Login
+        self._login: Login | None = None
         self._rooms: Rooms
         self._confirmer: Confirmer
-        self._batches: Batches
-        self._regain: Regain
-        self._up = False
+        self._hearing: Hearing
         self._error = ""
 
     # -- connect -------------------------------------------------------------------------
 
     async def connect(self) -> Identity:
         """Dial and log in; the link's first and only call before any other."""
-        chosen = settings.read(self._account)
-        secret = self._account.secret()
+        account, self._account = self._account, None
+        if account is None:
+            raise LinkError("an adapter dials once")
+        chosen = settings.read(account)
+        secret = account.secret()
         if chosen.sasl == "plain" and not secret:
             raise Refused("config", "sasl=plain needs the account's password as secret")
         if secret and chosen.sasl != "external":
             chosen.may_send_secret()
         context = tls.context(chosen)
-        connection = self._connection = Connection(self._chat, self._ended)
-        self._build(connection, chosen, secret)
+        connection, login = self._build(chosen, secret)
         try:
             await self._dial(connection, chosen, context)
-            await self._login.run()
+            await login.run()
         except BaseException:
             connection.abort()
             raise
-        if connection.gone.is_set():
+        finally:
+            self._login = None
+        if connection.gone:
             raise LinkError(self._error or connection.why)
-        self._up = True
+        session = self._session
+        session.up = True
         self.join_batch = self._rooms.batch
-        self.remembers = self._batches.offered
-        self._regain.attempt()
-        return Identity(self._session.me, self._session.features.room_limit)
+        self.remembers = offered(session)
+        nicks.attempt(session)
+        return Identity(session.me, session.features.room_limit)
 
-    def _build(self, connection: Connection, chosen: settings.Settings, secret: str) -> None:
-        # The order is that of the handlers: the session learns a line before others use it.
-        session = self._session = Session(connection, chosen)
-        connection.on("error", self._server_error)
-        self._login = Login(session, secret)
+    def _build(self, chosen: settings.Settings, secret: str) -> tuple[Connection, Login]:
+        connection = self._connection = Connection(self)
+        session = self._session = Session(connection, chosen.nick)
+        login = self._login = Login(session, chosen, secret)
         self._confirmer = Confirmer(session)
         self._rooms = Rooms(session, self._report)
-        self._regain = Regain(session)
-        self._batches = Batches(session)
         self._hearing = Hearing(session, self._confirmer, self._report)
-        self._hearing.attach(self._batches)
+        return connection, login
 
     async def _dial(
         self, connection: Connection, chosen: settings.Settings, context: ssl.SSLContext | None
@@ -100,28 +109,40 @@ class IRC:
         except (OSError, UnicodeError) as error:
             raise LinkError(f"{where}: {error}") from None
 
-    def _chat(self, text: str) -> bool:
-        return self._hearing.chat(text)
+    # -- what the connection tells ---------------------------------------------------------
 
+    @property
+    def chat(self) -> Callable[[str], bool]:
+        """Deals with a line that is plainly somebody's words; False for all others."""
+        return self._hearing.chat
+
+    @property
+    def me(self) -> "IRC":
+        """The part that hears what is about the whole connection."""
+        return self
+
+    @hears("error")
     def _server_error(self, line: Line) -> None:
         self._error = line.text
 
-    def _ended(self, why: str) -> None:
+    def ended(self, why: str) -> None:
+        """The connection is gone."""
         # ERROR was the server's last word; the socket's end alone says little.
         error = error_of(self._error or why)
         lost = LinkError(str(error), getattr(error, "delay", 0.0))
-        self._login.fail(error)
-        for part in (self._rooms, self._confirmer, self._batches):
+        if self._login is not None:
+            self._login.fail(error)
+        for part in (self._rooms, self._confirmer, self._hearing):
             part.lost(lost)
-        if self._up:
-            self._up = False
+        if self._session.up:
+            self._session.up = False
             self._report(Lost(str(lost), lost.delay))
 
     # -- verbs ---------------------------------------------------------------------------
 
     def _live(self) -> Connection:
         connection = self._connection
-        if connection is None or connection.gone.is_set():
+        if connection is None or connection.gone:
             raise LinkError(connection.why if connection else "not connected")
         return connection
 
@@ -144,7 +165,7 @@ class IRC:
         What does not fit into one line is said as several: nothing is ever cut by a server.
         """
         connection = self._live()
-        if not connection.writable.is_set():
+        if connection.paused:
             await connection.drained()
         if not well_formed(room) or not self._session.features.is_channel(room):
             raise Refused("no-such-room", f"{room!r} is no channel's name")
@@ -165,16 +186,17 @@ class IRC:
 
     async def close(self, reason: str = "") -> None:
         """Say QUIT, wait a moment for the server to hang up, and free everything."""
-        connection, self._up = self._connection, False
-        if connection is None or connection.gone.is_set() or connection.transport is None:
+        connection = self._connection
+        if connection is None or connection.gone or connection.transport is None:
             return
+        self._session.up = False
         text = one_line(reason).encode()[:200].decode(errors="ignore")
         with contextlib.suppress(LinkError):
             connection.send_raw("QUIT" + (f" :{text}" if text else ""))
         connection.flush()
         try:
             async with asyncio.timeout(GOODBYE):
-                await connection.gone.wait()
+                await connection.finished()
         except TimeoutError:
             pass
         finally:
@@ -203,10 +225,23 @@ class IRC:
     async def history(self, room: str, since: float, ref: str = "") -> Sequence[Said] | None:
         """What was said after a moment, where the server remembers."""
         self._live()
-        return await self._batches.history(room, since, ref)
+        return await self._hearing.history(room, since, ref)
 
     async def ping(self) -> None:
         """Ask for a PONG; also the moment to ask for our nick again."""
         self._live()
-        self._regain.attempt()
+        nicks.attempt(self._session)
         await self._confirmer.ping(PING)
+
+
+# The order of the handlers: the session learns a line before others use it.
+IRC.TABLE = table(
+    ("_session", Session),
+    ("_session", caps),
+    ("me", IRC),
+    ("_login", Login),
+    ("_confirmer", Confirmer),
+    ("_rooms", Rooms),
+    ("_session", nicks),
+    ("_hearing", Hearing),
+)

@@ -33,16 +33,20 @@ class Batch:
 
 
 class Batches:
-    """The open batches, and who waits for the history of which room (folded)."""
+    """The open batches, and who waits for the history of which room (folded).
+
+    Made when there is a batch, and dropped when it is `idle` again.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._open: dict[str, Batch] = {}
         self._asked: dict[str, asyncio.Future[list[Said] | None]] = {}
-        on = session.connection.on
-        on("batch", self._batch)
-        on("fail", self._fail)
-        on("unknowncommand", self._unknown)
+
+    @property
+    def idle(self) -> bool:
+        """No batch is open, and nobody waits for one."""
+        return not (self._open or self._asked)
 
     # -- what hearing asks ---------------------------------------------------------------
 
@@ -65,12 +69,6 @@ class Batches:
         batch = self._open.get(reference)
         return batch.label if batch is not None else ""
 
-    @property
-    def offered(self) -> bool:
-        """Whether this server keeps a history that we can ask for."""
-        caps = self._session.caps
-        return "batch" in caps and not caps.isdisjoint({"chathistory", "draft/chathistory"})
-
     # -- history -------------------------------------------------------------------------
 
     async def history(self, room: str, since: float, ref: str) -> list[Said] | None:
@@ -78,7 +76,7 @@ class Batches:
 
         Our own lines are left out: they were logged when they were confirmed.
         """
-        if not self.offered:
+        if not offered(self._session):
             return None
         size = min(self._session.features.number("CHATHISTORY") or PAGE, PAGE)
         found: dict[str, Said] = {}
@@ -122,7 +120,8 @@ class Batches:
                 answer.set_exception(error)
         self._open.clear()
 
-    def _batch(self, line: Line) -> None:
+    def batch(self, line: Line) -> None:
+        """A batch begins or ends."""
         sign, reference = line.param(0)[:1], line.param(0)[1:]
         if sign == "+" and len(self._open) < MAX_OPEN:
             label = line.tags.get("label") or self.label(line.tags.get("batch", ""))
@@ -137,17 +136,25 @@ class Batches:
         if answer is not None and not answer.done():
             answer.set_result(lines)
 
-    def _fail(self, line: Line) -> None:
+    def fail(self, line: Line) -> None:
+        """FAIL: perhaps to our CHATHISTORY."""
         if line.param(0).upper() == "CHATHISTORY":
             for word in line.params[2:]:
                 self._answer(word, None)
             if len(self._asked) == 1:
                 self._answer(next(iter(self._asked)), None)
 
-    def _unknown(self, line: Line) -> None:
+    def unknown(self, line: Line) -> None:
+        """The server does not know a command: perhaps our CHATHISTORY."""
         if line.param(1).upper() == "CHATHISTORY":
             for room in list(self._asked):
                 self._answer(room, None)
+
+
+def offered(session: Session) -> bool:
+    """Whether this server keeps a history that we can ask for."""
+    caps = session.caps
+    return "batch" in caps and not caps.isdisjoint({"chathistory", "draft/chathistory"})
 
 
 def _timestamp(at: float) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from instabot.adapters.base import Kind, Rejection
 from instabot.adapters.irc.lines import Line
 from instabot.adapters.irc.session import Session
+from instabot.adapters.irc.table import hears
 from instabot.errors import LinkError
 
 PATIENCE = 120.0
@@ -51,36 +52,48 @@ class Piece:
 
 
 class Confirmer:
-    """The batch being said, and those whose barrier is on its way, oldest first."""
+    """The batch being said, and those whose barrier is on its way, oldest first.
+
+    While nothing is being said there is nothing: thousands of idle links have one each.
+    """
+
+    __slots__ = ("_count", "_labels", "_lost", "_open", "_rooms", "_session", "_waiting")
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._open = Batch()
-        self._waiting: deque[tuple[str, Batch]] = deque()
-        self._labels: dict[str, Piece] = {}
-        self._rooms: dict[str, deque[Piece]] = {}
+        self._open: Batch | None = None
+        self._waiting: tuple[tuple[str, Batch], ...] = ()
+        self._labels: dict[str, Piece] | None = None
+        self._rooms: dict[str, deque[Piece]] | None = None
         self._count = 0
         self._lost: LinkError | None = None
-        session.connection.on("pong", self._pong)
-        session.connection.on("fail", self._fail)
-        session.connection.on("4xx", self._error)
 
     # -- saying --------------------------------------------------------------------------
 
     def expect(self, room: str, text: str, kind: Kind) -> str:
         """Remember a piece that is about to be sent; returns what to put before its line."""
         folded = self._session.fold(room)
-        piece = Piece(self._open, room, folded, text, kind)
-        self._open.pieces.append(piece)
-        self._rooms.setdefault(folded, deque(maxlen=KEPT)).append(piece)
+        batch = self._open
+        if batch is None:
+            batch = self._open = Batch()
+        rooms = self._rooms
+        if rooms is None:
+            rooms = self._rooms = {}
+        piece = Piece(batch, room, folded, text, kind)
+        batch.pieces.append(piece)
+        pieces = rooms.get(folded)
+        if pieces is None:
+            pieces = rooms[folded] = deque(maxlen=KEPT)
+        pieces.append(piece)
         caps = self._session.caps
         if "echo-message" not in caps or "labeled-response" not in caps:
             return ""
         self._count += 1
         label = f"ib{self._count}"
-        if len(self._open.labels) < KEPT:
-            self._labels[label] = piece
-            self._open.labels.append(label)
+        if len(batch.labels) < KEPT:
+            labels = self._labels = self._labels or {}
+            labels[label] = piece
+            batch.labels.append(label)
         return f"@label={label} "
 
     async def barrier(self, patience: float = PATIENCE) -> Sequence[Rejection]:
@@ -90,7 +103,7 @@ class Confirmer:
         """
         if self._lost is not None:
             raise self._lost
-        batch, self._open = self._open, Batch()
+        batch, self._open = self._open or Batch(), None
         return await self._wait(batch, patience)
 
     async def ping(self, patience: float) -> None:
@@ -102,7 +115,7 @@ class Confirmer:
         mark = f"{_MARK}{self._count}"
         self._session.connection.send_raw(f"PING :{mark}")
         batch.done = asyncio.get_running_loop().create_future()
-        self._waiting.append((mark, batch))
+        self._waiting = (*self._waiting, (mark, batch))
         try:
             async with asyncio.timeout(patience):
                 return await batch.done
@@ -115,23 +128,29 @@ class Confirmer:
         for _, batch in self._waiting:
             if batch.done is not None and not batch.done.done():
                 batch.done.set_exception(error)
-        self._waiting.clear()
-        self._labels.clear()
-        self._rooms.clear()
+        self._waiting = ()
+        self._labels = self._rooms = None
 
     # -- hearing what became of it -------------------------------------------------------
 
     def echo(self, room: str, text: str, kind: Kind, label: str = "") -> None:
         """A line of ours came back: the server took it."""
-        piece = self._labels.pop(label, None) or self._oldest(room, text, kind)
+        piece = self._by_label(label) or self._oldest(room, text, kind)
         if piece is not None:
             piece.echoed = True
 
-    def _oldest(self, room: str, text: str, kind: Kind) -> Piece | None:
-        # Filters may change a text on its way (+S strips colours): then the room's oldest.
-        pieces = self._rooms.get(self._session.fold(room))
+    def _by_label(self, label: str) -> Piece | None:
+        return self._labels.pop(label, None) if self._labels else None
+
+    def _unanswered(self, folded: str) -> deque[Piece] | None:
+        pieces = self._rooms.get(folded) if self._rooms else None
         while pieces and (pieces[0].echoed or pieces[0].error):
             pieces.popleft()
+        return pieces
+
+    def _oldest(self, room: str, text: str, kind: Kind) -> Piece | None:
+        # Filters may change a text on its way (+S strips colours): then the room's oldest.
+        pieces = self._unanswered(self._session.fold(room))
         if not pieces:
             return None
         if pieces[0].text == text and pieces[0].kind == kind:
@@ -139,10 +158,12 @@ class Confirmer:
         due = [piece for piece in pieces if not piece.echoed and piece.kind == kind]
         return next((piece for piece in due if piece.text == text), due[0] if due else None)
 
+    @hears("4xx")
     def _error(self, line: Line) -> None:
         if not self._labelled(line):
             self._room_error(line.param(1), line.text)
 
+    @hears("fail")
     def _fail(self, line: Line) -> None:
         # https://ircv3.net/specs/extensions/standard-replies: FAIL command code context… :text
         if not self._labelled(line) and line.param(0).upper() in {"PRIVMSG", "NOTICE"}:
@@ -150,7 +171,7 @@ class Confirmer:
                 self._room_error(word, line.text)
 
     def _labelled(self, line: Line) -> bool:
-        piece = self._labels.pop(line.tags.get("label", ""), None)
+        piece = self._by_label(line.tags.get("label", ""))
         if piece is not None:
             piece.error = line.text or line.command
         return piece is not None
@@ -159,9 +180,7 @@ class Confirmer:
         # Errors come in the order of the lines, so it is about the oldest batch of the room.
         # Where nothing is echoed, it takes the place of one piece, nobody knows which.
         folded = self._session.fold(target)
-        pieces = self._rooms.get(folded)
-        while pieces and (pieces[0].echoed or pieces[0].error):
-            pieces.popleft()
+        pieces = self._unanswered(folded)
         if pieces:
             piece = pieces[0] if self._echoes else pieces.popleft()
             piece.batch.errors.setdefault(folded, []).append(text)
@@ -172,12 +191,14 @@ class Confirmer:
 
     # -- the barrier's end ---------------------------------------------------------------
 
+    @hears("pong")
     def _pong(self, line: Line) -> None:
         mark = next((word for word in line.params if word.startswith(_MARK)), "")
         if all(mark != waiting for waiting, _ in self._waiting):
             return
         while self._waiting:
-            passed, batch = self._waiting.popleft()
+            (passed, batch), *rest = self._waiting
+            self._waiting = tuple(rest)
             self._settle(batch)
             if passed == mark:
                 return
@@ -185,13 +206,16 @@ class Confirmer:
     def _settle(self, batch: Batch) -> None:
         rejected = self._refused(batch) if self._echoes else _counted(batch)
         for label in batch.labels:
-            self._labels.pop(label, None)
+            self._by_label(label)
+        rooms = self._rooms or {}
         for piece in batch.pieces:
-            pieces = self._rooms.get(piece.folded)
+            pieces = rooms.get(piece.folded)
             while pieces and pieces[0].batch is batch:
                 pieces.popleft()
             if not pieces:
-                self._rooms.pop(piece.folded, None)
+                rooms.pop(piece.folded, None)
+        # An emptied dict keeps its memory.
+        self._labels, self._rooms = self._labels or None, self._rooms or None
         if batch.done is not None and not batch.done.done():
             batch.done.set_result(rejected)
 

@@ -1,9 +1,9 @@
-"""The library's connection, hardened, and quick enough for a busy network.
+"""One socket, hardened, quick enough for a busy network, and nearly nothing while it is idle.
 
-What `irc` 20.5 does with a line and why it is replaced here: one byte that is not UTF-8, a line
-with too few parameters, or an exception in a handler ends its connection; a CR in a text lets
-anybody speak as the bot; each line is logged twice and dispatched twice, each sent line is a
-system call. Its verbs (`nick`, `cap`, `ping`, …) and its names of numerics stay in use.
+What `irc` 20.5 does with a line and why its connection is not used: one byte that is not UTF-8,
+a line with too few parameters, or an exception in a handler ends it; a CR in a text lets anybody
+speak as the bot; each line is logged twice and dispatched twice, each sent line is a system
+call; and each instance weighs several kilobytes. Its verbs (`nick`, `cap`, `ping`, …) stay.
 """
 
 import asyncio
@@ -11,103 +11,72 @@ import logging
 import re
 import socket
 import ssl as tls
-from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, Protocol, cast
 
-from irc.client_aio import AioConnection, IrcProtocol
-from irc.events import codes
+from irc.client import ServerConnection
 
 from instabot.adapters.irc.lines import Buffer, Line, parse
+from instabot.adapters.irc.table import ERRORS, Table, is_error
 from instabot.errors import LinkError
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Line], None]
 MAX_UNSENT = 4 << 20
 """Bytes waiting for a server that does not read, before the link counts as dead."""
 MAX_TRACES = 20
 """Tracebacks logged per connection: a hostile server must not fill a disk."""
-_REPLIES, _ERRORS = ("0", "1", "2", "3", "6", "7", "8", "9"), ("4", "5")
+_REPLIES = ("0", "1", "2", "3", "6", "7", "8", "9")
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", 0)  # tcp(7); Linux has it, macOS does not
 ACK_AFTER = 0.001
 """Seconds; one system call then covers all that came meanwhile."""
 _LINE_END = re.compile(r"[\r\n\0]")
 
 
-class Protocol(IrcProtocol):  # type: ignore[misc] # the library has no types
-    """asyncio's side of a connection."""
+class Owner(Protocol):
+    """Whose connection it is. Its attributes are the parts that `TABLE` names."""
 
-    connection: "Connection"
-    owes_ack = False
+    TABLE: ClassVar[Table]
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is open, and the TLS handshake done."""
-        self.connection.transport = cast(asyncio.Transport, transport)
-        self.socket = transport.get_extra_info("socket")
+    def chat(self, text: str) -> bool:
+        """Deal with a line that is plainly somebody's words; False for all others."""
+        ...
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes came in."""
-        self.connection.process_data(data)
-        if _QUICK_ACK and not self.owes_ack:
-            # A server with Nagle's algorithm (RFC 896) holds the next line back until this one
-            # is acknowledged, which the kernel puts off for 40 ms.
-            self.owes_ack = True
-            self.connection.loop.call_later(ACK_AFTER, self._acknowledge)
-
-    def _acknowledge(self) -> None:
-        self.owes_ack = False
-        if self.socket.fileno() >= 0:
-            self.socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)  # not sticky
-
-    def eof_received(self) -> None:
-        """The server will say no more; asyncio closes the transport then."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone, whoever closed it."""
-        self.connection.lost(exc)
-
-    def pause_writing(self) -> None:
-        """The server reads more slowly than we write."""
-        self.connection.writable.clear()
-
-    def resume_writing(self) -> None:
-        """The server caught up."""
-        self.connection.writable.set()
+    def ended(self, why: str) -> None:
+        """The connection is gone."""
+        ...
 
 
-class Connection(AioConnection):  # type: ignore[misc] # the library has no types
-    """One socket. Commands are handed to whoever asked for them with `on`, in that order.
+class Connection(asyncio.Protocol):
+    """One socket. Lines go to the parts of its owner, as the owner's table says.
 
     `chat` gets PRIVMSG and NOTICE unparsed but for their words, because they are nearly all of
-    the traffic. Everything happens on one event loop.
+    the traffic. Everything happens on one event loop. What is None is made when it is needed:
+    ten thousand of these wait side by side.
     """
 
-    protocol_class = Protocol
+    __slots__ = (
+        "_owes_ack", "_traces", "_unsent", "_waiting", "encoding", "gone", "incoming", "loop",
+        "owner", "paused", "transport", "why",
+    )  # fmt: skip
 
-    def __init__(self, chat: Callable[[str], bool], ended: Callable[[str], None]) -> None:
-        super().__init__(reactor=None)
-        self.writable = asyncio.Event()
-        self.writable.set()
-        self.gone = asyncio.Event()
+    # The library's verbs need nothing of an instance but `send_raw`.
+    send_items = ServerConnection.send_items
+    cap = ServerConnection.cap
+    nick = ServerConnection.nick
+    ping = ServerConnection.ping
+    user = ServerConnection.user
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
         self.transport: asyncio.Transport | None = None
         self.encoding = "utf-8"
         self.incoming = Buffer()
         self.loop = asyncio.get_running_loop()
-        self._chat = chat
-        self._ended = ended
-        self._handlers: dict[str, list[Handler]] = {}
-        self._unsent: list[str] = []
-        self._traces = 0
+        self.gone = self.paused = self._owes_ack = False
         self.why = ""
-
-    def on(self, names: str, handler: Handler) -> None:
-        """Ask for commands, by the library's names of numerics ("nicknameinuse") or as sent.
-
-        "4xx" stands for all numerics of errors, 400 to 599.
-        """
-        for name in names.split():
-            command = codes.get(name, name.upper())
-            self._handlers.setdefault(command, []).append(handler)
+        self._waiting: list[asyncio.Future[None]] | None = None
+        self._unsent: list[str] | None = None
+        self._traces = 0
 
     async def dial(
         self, host: str, port: int, ssl: tls.SSLContext | None, name: str, encoding: str
@@ -115,18 +84,57 @@ class Connection(AioConnection):  # type: ignore[misc] # the library has no type
         """Open the socket; `name` is whom the certificate must prove. Raises OSError."""
         self.encoding, self.incoming = encoding, Buffer(encoding)
         await self.loop.create_connection(
-            lambda: self.protocol_class(self, self.loop),
-            host,
-            port,
-            ssl=ssl,
-            server_hostname=name if ssl else None,
+            lambda: self, host, port, ssl=ssl, server_hostname=name if ssl else None
         )
+
+    # -- what asyncio tells ----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open, and the TLS handshake done."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in."""
+        self.process_data(data)
+        if _QUICK_ACK and not self._owes_ack:
+            # A server with Nagle's algorithm (RFC 896) holds the next line back until this one
+            # is acknowledged, which the kernel puts off for 40 ms.
+            self._owes_ack = True
+            self.loop.call_later(ACK_AFTER, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._owes_ack = False
+        open_socket = self.transport and self.transport.get_extra_info("socket")
+        if open_socket and open_socket.fileno() >= 0:
+            open_socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)  # not sticky
+
+    def eof_received(self) -> None:
+        """The server will say no more; asyncio closes the transport then."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone, whoever closed it. Called once."""
+        if self.gone:
+            return
+        self.gone = True
+        self._wake()
+        self.why = self.why or (str(exc) if exc else "the server closed the connection")
+        self.transport = None
+        self.owner.ended(self.why)
+
+    def pause_writing(self) -> None:
+        """The server reads more slowly than we write."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """The server caught up."""
+        self.paused = False
+        self._wake()
 
     # -- in ------------------------------------------------------------------------------
 
     def process_data(self, new_data: bytes) -> None:
         """Deal with what came in, line by line. Never raises."""
-        chat = self._chat
+        chat = self.owner.chat
         for line in self.incoming.feed(new_data):
             text = line[:-1] if line[-1:] == "\r" else line
             try:
@@ -142,20 +150,24 @@ class Connection(AioConnection):  # type: ignore[misc] # the library has no type
         # NAMES and MOTD replies outnumber all else while joining: leave before parsing.
         words = text.split(" ", 2)
         word = words[1] if len(words) > 1 and text[:1] == ":" else words[0]
-        if word not in self._handlers and word[:1] in _REPLIES and text[:1] != "@":
+        if word not in self.owner.TABLE and word[:1] in _REPLIES and text[:1] != "@":
             return
         line = parse(text)
         if line is not None:
             self.dispatch(line)
 
     def dispatch(self, line: Line) -> None:
-        """Hand a line to everybody who asked for its command."""
-        handlers = self._handlers.get(line.command, [])
-        if line.command[:1] in _ERRORS:
-            handlers = handlers + self._handlers.get("4XX", [])
-        for handler in handlers:
+        """Hand a line to every part that hears its command and is there."""
+        owner, command = self.owner, line.command
+        handlers = owner.TABLE.get(command)
+        if handlers is None and is_error(command):
+            handlers = owner.TABLE.get(ERRORS)
+        for name, handler in handlers or ():
+            part = getattr(owner, name)
+            if part is None:
+                continue
             try:
-                handler(line)
+                handler(part, line)
             except LinkError:
                 continue  # as in process_data
             except Exception as error:
@@ -179,14 +191,16 @@ class Connection(AioConnection):  # type: ignore[misc] # the library has no type
             raise LinkError(self.why or "the connection is closed")
         if _LINE_END.search(string):
             string = _LINE_END.sub(" ", string)
-        if not self._unsent:
-            # One turn later than it could, so that the barrier behind what was said goes along.
-            self.loop.call_soon(self.loop.call_soon, self.flush)
-        self._unsent.append(string)
+        if self._unsent is not None:
+            self._unsent.append(string)
+            return
+        self._unsent = [string]
+        # One turn later than it could, so that the barrier behind what was said goes along.
+        self.loop.call_soon(self.loop.call_soon, self.flush)
 
     def flush(self) -> None:
         """Write what was gathered."""
-        unsent, self._unsent = self._unsent, []
+        unsent, self._unsent = self._unsent, None
         transport = self.transport
         if not unsent or transport is None or transport.is_closing():
             return
@@ -196,22 +210,32 @@ class Connection(AioConnection):  # type: ignore[misc] # the library has no type
             self.why = "the server does not read what we send"
             transport.abort()
 
+    # -- waiting, and the end --------------------------------------------------------------
+
     async def drained(self) -> None:
-        """Wait until the server reads again. Raises LinkError when the connection is gone."""
-        while not self.writable.is_set() and not self.gone.is_set():
-            await self.writable.wait()
+        """Wait until the server reads again, or the connection is gone."""
+        while self.paused and not self.gone:
+            await self._change()
 
-    # -- end -----------------------------------------------------------------------------
+    async def finished(self) -> None:
+        """Wait until the connection is gone."""
+        while not self.gone:
+            await self._change()
 
-    def lost(self, error: Exception | None) -> None:
-        """Called once by asyncio, when the socket is closed for whatever reason."""
-        if self.gone.is_set():
-            return
-        self.gone.set()
-        self.writable.set()
-        self.why = self.why or (str(error) if error else "the server closed the connection")
-        self.transport = None
-        self._ended(self.why)
+    async def _change(self) -> None:
+        future = self.loop.create_future()
+        waiting = self._waiting = self._waiting or []
+        waiting.append(future)
+        try:
+            await future
+        finally:
+            waiting.remove(future)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        for future in waiting or ():
+            if not future.done():
+                future.set_result(None)
 
     def abort(self) -> None:
         """Close without another word."""

@@ -17,6 +17,8 @@ SOURCE = "Instabot is free software (MIT); ask whoever runs this bot for its sou
 class Ctcp:
     """Answers VERSION, PING, TIME, CLIENTINFO and SOURCE, by NOTICE; all else is silence."""
 
+    __slots__ = ("_next", "_session")
+
     def __init__(self, session: Session) -> None:
         self._session = session
         self._next = 0.0

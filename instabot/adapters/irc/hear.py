@@ -4,7 +4,7 @@
 to a room, so these are told by four words and a few comparisons; all else is parsed in full.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import time
 
 from instabot.adapters.base import Happened, Kind, Report, Said
@@ -13,6 +13,8 @@ from instabot.adapters.irc.confirm import Confirmer
 from instabot.adapters.irc.ctcp import Ctcp
 from instabot.adapters.irc.lines import NO_TAGS, Line, parse_tags, sent_at
 from instabot.adapters.irc.session import Session
+from instabot.adapters.irc.table import hears
+from instabot.errors import LinkError
 
 _KINDS: dict[str, Kind] = {"PRIVMSG": "say", "NOTICE": "notice"}
 _ACTION = "\x01ACTION "
@@ -21,25 +23,15 @@ _ACTION = "\x01ACTION "
 class Hearing:
     """Reports what happens in rooms. Our own lines go to the confirmer instead."""
 
+    __slots__ = ("_confirm", "_ctcp", "_session", "_types", "batches", "report")
+
     def __init__(self, session: Session, confirm: Confirmer, report: Report) -> None:
         self.report = report
         self._session = session
         self._confirm = confirm
-        self._ctcp = Ctcp(session)
+        self._ctcp: Ctcp | None = None
         self._types = session.features.channel_types
         self.batches: Batches | None = None
-
-    def attach(self, batches: Batches) -> None:
-        """Ask the connection for everything that is not chat."""
-        self.batches = batches
-        on = self._session.connection.on
-        on("ping", self._ping)
-        on("featurelist", self._features)
-        on("nick", self._nick)
-        on("quit", self._quit)
-        on("topic", self._topic)
-        on("mode", self._mode)
-        on("privmsg notice", self._odd_chat)
 
     # -- chat ----------------------------------------------------------------------------
 
@@ -61,6 +53,7 @@ class Hearing:
         self._said(source[1:], kind, target, said[1:], tags)
         return True
 
+    @hears("privmsg notice")
     def _odd_chat(self, line: Line) -> None:
         # Chat that the quick way left: several spaces, one word without a colon.
         if len(line.params) > 1 and line.params[0]:
@@ -104,6 +97,8 @@ class Hearing:
     def _query(self, nick: str, kind: Kind, text: str) -> None:
         # A NOTICE is never answered (RFC 2812 §3.3.2), so two bots cannot ring each other.
         if kind == "say" and nick != self._session.me:
+            if self._ctcp is None:
+                self._ctcp = Ctcp(self._session)
             self._ctcp.asked(nick, text)
 
     def _room_of(self, target: str) -> str:
@@ -115,14 +110,52 @@ class Hearing:
     def _is_history(self, batch: str) -> bool:
         return self.batches is not None and self.batches.is_history(batch)
 
+    # -- batches -------------------------------------------------------------------------
+
+    async def history(self, room: str, since: float, ref: str) -> Sequence[Said] | None:
+        """What was said after a moment; see `Batches.history`."""
+        batches = self.batches = self.batches or Batches(self._session)
+        try:
+            return await batches.history(room, since, ref)
+        finally:
+            self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        if self.batches and self.batches.idle:
+            self.batches = None
+
+    @hears("batch")
+    def _batch(self, line: Line) -> None:
+        batches = self.batches = self.batches or Batches(self._session)
+        batches.batch(line)
+        self._drop_idle()
+
+    @hears("fail")
+    def _fail(self, line: Line) -> None:
+        if self.batches:
+            self.batches.fail(line)
+
+    @hears("unknowncommand")
+    def _unknown(self, line: Line) -> None:
+        if self.batches:
+            self.batches.unknown(line)
+
+    def lost(self, error: LinkError) -> None:
+        """The connection is gone: who waits for a history hears so."""
+        if self.batches:
+            self.batches.lost(error)
+
     # -- the rest ------------------------------------------------------------------------
 
+    @hears("ping")
     def _ping(self, line: Line) -> None:
         self._session.connection.send_raw(f"PONG :{line.text}")
 
+    @hears("featurelist")
     def _features(self, line: Line) -> None:
         self._types = self._session.features.channel_types
 
+    @hears("nick")
     def _nick(self, line: Line) -> None:
         new = line.param(0)
         me = line.nick == self._session.me
@@ -132,14 +165,17 @@ class Hearing:
             self._session.me = new
         self.report(Happened("", "nick", line.nick, new, line.at, me))
 
+    @hears("quit")
     def _quit(self, line: Line) -> None:
         if line.nick != self._session.me:
             self.report(Happened("", "left", line.nick, line.param(0), line.at))
 
+    @hears("topic")
     def _topic(self, line: Line) -> None:
         if self._session.features.is_channel(line.param(0)):
             self.report(Happened(line.param(0), "topic", line.nick, line.param(1), line.at))
 
+    @hears("mode")
     def _mode(self, line: Line) -> None:
         if self._session.features.is_channel(line.param(0)):
             text = " ".join(line.params[1:])

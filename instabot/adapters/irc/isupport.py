@@ -3,7 +3,9 @@
 Tokens: https://modern.ircdocs.horse/#rplisupport-parameters.
 """
 
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from irc.features import FeatureSet
 
@@ -15,14 +17,38 @@ _FOLDS: dict[str, dict[int, Any]] = {
 }  # fmt: skip
 
 
+MAX_TOKENS = 1000
+"""Servers have about sixty; a hostile one shall not fill our memory."""
+
+
 class Features(FeatureSet):  # type: ignore[misc] # the library has no types
-    """The library's table, hardened: a malformed token is skipped and harms no other."""
+    """The library's table, hardened: a malformed token is skipped and harms no other.
+
+    Connections share them, so they get a new one with `after` and never change theirs.
+    """
 
     _data: dict[str, Any]
+    _tokens: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._data = {}
         super().__init__()
+
+    def after(self, tokens: Sequence[str]) -> "Features":
+        """These features and some more tokens; whoever was told the same gets the same object."""
+        told = {_name(token): token for token in self._tokens}
+        for token in tokens:
+            told.pop(_name(token), None)
+            if token[:1] != "-" and len(told) < MAX_TOKENS:
+                told[_name(token)] = token
+        key = tuple(told.values())
+        found = _shared.get(key)
+        if found is None:
+            found = _shared[key] = Features()
+            found._tokens = key
+            for token in key:
+                found.load_feature(token)
+        return found
 
     def set(self, name: str, value: Any = True) -> None:
         """Keep a token's value. In a dict, so that no token can replace a method of ours."""
@@ -96,4 +122,14 @@ class Features(FeatureSet):  # type: ignore[misc] # the library has no types
         """The one spelling of equal names, by CASEMAPPING (rfc1459 where it is not said)."""
         mapping = self.text("CASEMAPPING", "rfc1459").lower()
         table = _FOLDS.get(mapping)
-        return name.translate(table) if table else name.casefold()
+        folded = name.translate(table) if table else name.casefold()
+        return name if folded == name else folded  # whoever keeps both keeps one
+
+
+def _name(token: str) -> str:
+    return token.removeprefix("-").partition("=")[0].upper()
+
+
+_shared: WeakValueDictionary[tuple[str, ...], Features] = WeakValueDictionary()
+NOTHING = Features()
+"""Of a server that did not say anything yet."""

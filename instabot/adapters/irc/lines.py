@@ -55,10 +55,12 @@ class Line:
 class Buffer:
     """Cuts a stream into lines at LF or CR LF; an endless line costs MAX_LINE and no more."""
 
+    __slots__ = ("_encoding", "_skipping", "_tail")
+
     def __init__(self, encoding: str = "utf-8") -> None:
         self._tail = b""
         self._skipping = False
-        self._encodings = [encoding, "cp1252"]
+        self._encoding = encoding
 
     def feed(self, data: bytes) -> list[str]:
         """Take what came in, give back the lines it completed. Never raises."""
@@ -89,7 +91,7 @@ class Buffer:
             return raw.decode()
         except UnicodeDecodeError:
             pass
-        for encoding in self._encodings:
+        for encoding in (self._encoding, "cp1252"):
             try:
                 return raw.decode(encoding)
             except UnicodeError:

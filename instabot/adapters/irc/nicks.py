@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from instabot.adapters.irc.lines import Line
 from instabot.adapters.irc.session import Session
+from instabot.adapters.irc.table import hears
 
 TRIES = 12
 
@@ -21,46 +22,41 @@ def alternatives(nick: str) -> Iterator[str]:
         yield nick[: 9 - len(digits)] + digits
 
 
-class Regain:
-    """Asks for the wanted nick when its holder leaves, and whenever `attempt` is called.
+def attempt(session: Session) -> None:
+    """Try again to get the wanted nick, by the best way that this server has.
 
-    No timer of its own: the link's pings call `attempt`, at most once a minute.
+    Does nothing while all is well. No timer of its own: the link's pings call it, at most once
+    a minute.
     """
+    if session.me == session.wanted:
+        return
+    connection = session.connection
+    if session.account and not session.asked_services:
+        session.asked_services = True
+        connection.send_raw(f"PRIVMSG NickServ :REGAIN {session.wanted}")
+    if session.features.has_monitor and not session.watching:
+        # Its answer comes at once: 731 where the nick is free already.
+        session.watching = True
+        connection.send_raw(f"MONITOR + {session.wanted}")
+        return
+    connection.nick(session.wanted)
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        connection = session.connection
-        connection.on("quit nick", self._gone)
-        connection.on("731", self._offline)
-        self._watching = False
-        self._asked_services = False
 
-    def attempt(self) -> None:
-        """Try again, by the best way that this server has. Does nothing while all is well."""
-        session = self._session
-        if session.me == session.wanted:
-            return
-        connection = session.connection
-        if session.account and not self._asked_services:
-            self._asked_services = True
-            connection.send_raw(f"PRIVMSG NickServ :REGAIN {session.wanted}")
-        if session.features.has_monitor and not self._watching:
-            # Its answer comes at once: 731 where the nick is free already.
-            self._watching = True
-            connection.send_raw(f"MONITOR + {session.wanted}")
-            return
-        connection.nick(session.wanted)
+@hears("quit nick")
+def gone(session: Session, line: Line) -> None:
+    """Somebody gave a nick back: if it is ours, take it."""
+    if session.me == session.wanted:
+        return
+    fold = session.fold
+    kept = line.command == "NICK" and fold(line.param(0)) == fold(line.nick)
+    if not kept and fold(line.nick) == fold(session.wanted):
+        session.connection.nick(session.wanted)
 
-    def _gone(self, line: Line) -> None:
-        fold = self._session.fold
-        kept = line.command == "NICK" and fold(line.param(0)) == fold(line.nick)
-        if not kept and self._is_ours(fold(line.nick)):
-            self._session.connection.nick(self._session.wanted)
 
-    def _offline(self, line: Line) -> None:
-        if any(self._is_ours(self._session.fold(name)) for name in line.text.split(",")):
-            self._session.connection.nick(self._session.wanted)
-
-    def _is_ours(self, folded: str) -> bool:
-        session = self._session
-        return session.me != session.wanted and folded == session.fold(session.wanted)
+@hears("731")
+def offline(session: Session, line: Line) -> None:
+    """MONITOR says that nobody has these nicks (RPL_MONOFFLINE)."""
+    wanted = session.fold(session.wanted)
+    free = any(session.fold(name) == wanted for name in line.text.split(","))
+    if free and session.me != session.wanted:
+        session.connection.nick(session.wanted)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from instabot.adapters.base import Happened, Report
 from instabot.adapters.irc.lines import Line, one_line, well_formed
 from instabot.adapters.irc.session import Session
+from instabot.adapters.irc.table import hears
 from instabot.errors import LinkError, Refused
 
 PATIENCE = 15.0
@@ -59,22 +60,16 @@ class Batch:
 
 
 class Rooms:
-    """Which rooms we are in, and who waits to be."""
+    """Which rooms we are in, and who waits to be. What is None holds nothing."""
+
+    __slots__ = ("_forwards", "_joining", "_parting", "_report", "_session")
 
     def __init__(self, session: Session, report: Report) -> None:
         self._session = session
         self._report = report
-        self._joining: dict[str, Batch] = {}
-        self._parting: dict[str, asyncio.Future[None]] = {}
-        self._forwards: set[str] = set()
-        on = session.connection.on
-        on("join", self._join)
-        on("part", self._part)
-        on("kick", self._kick)
-        on("470", self._forwarded)
-        on("notonchannel nosuchchannel", self._not_inside)
-        on("4xx", self._refused)
-        on("fail", self._fail)
+        self._joining: dict[str, Batch] | None = None
+        self._parting: dict[str, asyncio.Future[None]] | None = None
+        self._forwards: set[str] | None = None
 
     @property
     def batch(self) -> int:
@@ -102,7 +97,7 @@ class Rooms:
 
     async def _ask(self, asked: dict[str, tuple[str, str]]) -> dict[str, Refused | None]:
         batch = Batch((folded, name) for folded, (name, _) in asked.items())
-        self._joining.update(dict.fromkeys(asked, batch))
+        self._joining = {**(self._joining or {}), **dict.fromkeys(asked, batch)}
         try:
             for line in join_lines(list(asked.values())):
                 self._session.connection.send_raw(line)
@@ -112,8 +107,10 @@ class Rooms:
             silent = Refused("other", f"no answer to JOIN for {PATIENCE:.0f} s", final=False)
             batch.answers.update(dict.fromkeys(batch.open.values(), silent))
         finally:
-            for folded in asked:
-                self._joining.pop(folded, None)
+            joining = self._joining or {}
+            self._joining = {
+                folded: other for folded, other in joining.items() if folded not in asked
+            } or None
         return batch.answers
 
     def _wrong(self, name: str, key: str) -> Refused | None:
@@ -134,11 +131,12 @@ class Rooms:
 
     def _answer(self, name: str, refused: Refused | None) -> bool:
         folded = self._session.fold(name)
-        batch = self._joining.pop(folded, None)
+        batch = self._joining.pop(folded, None) if self._joining else None
         if batch is not None:
             batch.answer(folded, refused)
         return batch is not None
 
+    @hears("join")
     def _join(self, line: Line) -> None:
         # "JOIN #a", with extended-join "JOIN #a account :real name"; some send "#a,#b".
         for name in line.param(0).split(","):
@@ -147,32 +145,35 @@ class Rooms:
                 return
             if me:
                 self._session.learn_mask(line.source)
-                self._session.inside.add(self._session.fold(name))
+                self._session.entered(self._session.fold(name))
                 self._answer(name, None)
             self._report(Happened(name, "joined", line.nick, at=line.at, me=me))
 
     def _unwanted(self, name: str) -> bool:
         folded = self._session.fold(name)
-        if folded not in self._forwards:
+        if self._forwards is None or folded not in self._forwards:
             return False
         self._forwards.discard(folded)
         self._session.connection.send_raw(f"PART {name}")
         return True
 
+    @hears("470")
     def _forwarded(self, line: Line) -> None:
         # 470 me #asked #instead :Forwarding to another channel
         instead = line.param(2)
         refused = Refused("other", f"{line.param(1)} forwards to {instead}: {line.text}")
         folded = self._session.fold(instead)
-        wanted = folded in self._joining or folded in self._session.inside
+        wanted = folded in (self._joining or ()) or folded in self._session.inside
         if self._answer(line.param(1), refused) and not wanted:
-            self._forwards.add(folded)
+            self._forwards = {*(self._forwards or ()), folded}
 
+    @hears("4xx")
     def _refused(self, line: Line) -> None:
         if line.command in _REFUSALS:
             code, final = _REFUSALS[line.command]
             self._answer(line.param(1), Refused(code, line.text, final))
 
+    @hears("fail")
     def _fail(self, line: Line) -> None:
         if line.param(0).upper() == "JOIN":
             for word in line.params[2:-1]:
@@ -186,7 +187,8 @@ class Rooms:
         if not well_formed(name) or folded not in self._session.inside:
             return
         outside = asyncio.get_running_loop().create_future()
-        self._parting[folded] = outside
+        parting = self._parting = self._parting or {}
+        parting[folded] = outside
         reason = one_line(reason).encode()[:200].decode(errors="ignore")
         try:
             self._session.connection.send_raw(
@@ -197,19 +199,26 @@ class Rooms:
         except TimeoutError:
             return
         finally:
-            self._parting.pop(folded, None)
+            self._parted(folded)
+
+    def _parted(self, folded: str) -> asyncio.Future[None] | None:
+        outside = self._parting.pop(folded, None) if self._parting else None
+        self._parting = self._parting or None
+        return outside
 
     def _outside(self, name: str) -> None:
         folded = self._session.fold(name)
-        self._session.inside.discard(folded)
-        outside = self._parting.pop(folded, None)
+        self._session.left(folded)
+        outside = self._parted(folded)
         if outside is not None and not outside.done():
             outside.set_result(None)
 
+    @hears("notonchannel nosuchchannel")
     def _not_inside(self, line: Line) -> None:
-        if self._session.fold(line.param(1)) in self._parting:
+        if self._session.fold(line.param(1)) in (self._parting or ()):
             self._outside(line.param(1))
 
+    @hears("part")
     def _part(self, line: Line) -> None:
         for name in line.param(0).split(","):
             me = line.nick == self._session.me
@@ -219,6 +228,7 @@ class Rooms:
                 self._outside(name)
             self._report(Happened(name, "left", line.nick, line.param(1), line.at, me))
 
+    @hears("kick")
     def _kick(self, line: Line) -> None:
         name, who = line.param(0), line.param(1)
         me = who == self._session.me
@@ -231,14 +241,13 @@ class Rooms:
 
     def lost(self, error: LinkError) -> None:
         """The connection is gone: everybody who waits hears so."""
-        waiting = [batch.done for batch in self._joining.values()] + list(
-            self._parting.values()
-        )
+        waiting = [batch.done for batch in (self._joining or {}).values()]
+        waiting += (self._parting or {}).values()
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
-        self._joining.clear()
-        self._session.inside.clear()
+        self._joining = None
+        self._session.inside = ()
 
 
 def join_lines(rooms: Sequence[tuple[str, str]], longest: int = 510) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from instabot.adapters.irc.lines import Line
 from instabot.adapters.irc.session import Session
+from instabot.adapters.irc.settings import Settings
 from instabot.errors import Refused
 
 CHUNK = 400
@@ -17,16 +18,17 @@ class Sasl:
     """
 
     def __init__(
-        self, session: Session, password: str, done: Callable[[Refused | None], None]
+        self,
+        session: Session,
+        settings: Settings,
+        password: str,
+        done: Callable[[Refused | None], None],
     ) -> None:
         self._session = session
-        self._mechanism = session.settings.sasl.upper()
-        self._answer = _plain(session.settings.user, password)
+        self._host = settings.name
+        self._mechanism = settings.sasl.upper()
+        self._answer = _plain(settings.user, password)
         self._done = done
-        connection = session.connection
-        connection.on("authenticate", self._challenge)
-        connection.on("saslsuccess", lambda line: done(None))
-        connection.on("nicklocked saslfail sasltoolong saslaborted saslalready", self._failed)
 
     def start(self, offer: str | None) -> None:
         """Begin; `offer` is the value of the capability, None where there is none."""
@@ -39,11 +41,11 @@ class Sasl:
     def missing(self, mechanisms: list[str]) -> None:
         """The server has none. Not final: services may be away for a minute (netsplit)."""
         instead = f", only {', '.join(mechanisms)}" if mechanisms else ""
-        name = self._session.settings.name
-        text = _NO_SASL.format(host=name, mechanism=self._mechanism, instead=instead)
+        text = _NO_SASL.format(host=self._host, mechanism=self._mechanism, instead=instead)
         self._done(Refused("password", text, final=False))
 
-    def _challenge(self, line: Line) -> None:
+    def challenge(self, line: Line) -> None:
+        """The server asks for our answer."""
         if line.param(0) != "+":
             return
         answer = self._answer if self._mechanism == "PLAIN" else ""
@@ -52,7 +54,12 @@ class Sasl:
         if len(answer) % CHUNK == 0:
             self._session.connection.send_raw("AUTHENTICATE +")
 
-    def _failed(self, line: Line) -> None:
+    def succeeded(self) -> None:
+        """The server knows us now."""
+        self._done(None)
+
+    def failed(self, line: Line) -> None:
+        """The server does not take our answer."""
         self._done(Refused("password", f"the account login failed: {line.text}"))
 
 

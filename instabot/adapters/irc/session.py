@@ -1,39 +1,60 @@
 """What one connection knows of itself. Written by the handlers of its own event loop alone."""
 
+from collections.abc import Collection
+from sys import intern
+
 from instabot.adapters.irc.connection import Connection
-from instabot.adapters.irc.isupport import Features
+from instabot.adapters.irc.isupport import NOTHING
 from instabot.adapters.irc.lines import Line
-from instabot.adapters.irc.settings import Settings
 from instabot.adapters.irc.split import WORST_HOST
+from instabot.adapters.irc.table import hears
+
+FEW = 8
+"""Rooms that are looked for one by one: a set for each of many links would cost more."""
 
 
 class Session:
     """Our nick and mask, the server's features and capabilities, the rooms we are in.
 
     `inside` holds folded names. `wanted` is the nick we ask for, `me` the one we have;
-    `account` is who services say that we are.
+    `account` is who services say that we are. `up` is true from the end of the login on, until
+    we close. `watching` and `asked_services` belong to `nicks.attempt`.
     """
 
-    def __init__(self, connection: Connection, settings: Settings) -> None:
+    __slots__ = (
+        "_host", "_user", "account", "asked_services", "caps", "connection", "features",
+        "inside", "me", "up", "wanted", "watching",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, nick: str) -> None:
         self.connection = connection
-        self.settings = settings
-        self.features = Features()
-        self.caps: set[str] = set()
-        self.inside: set[str] = set()
-        self.wanted = self.me = settings.nick
+        self.features = NOTHING
+        self.caps: frozenset[str] = frozenset()
+        self.inside: Collection[str] = ()
+        self.wanted = self.me = nick
         self.account = ""
+        self.up = self.watching = self.asked_services = False
         self._user = ""
         self._host = WORST_HOST
-        connection.on("welcome", self._welcome)
-        connection.on("featurelist", self._features)
-        connection.on("396", self._hosthidden)
-        connection.on("chghost", self._chghost)
-        connection.on("loggedin", self._loggedin)
-        connection.on("loggedout", self._loggedout)
 
     def fold(self, name: str) -> str:
         """The one spelling of a room's or a nick's name on this server."""
         return self.features.fold(name)
+
+    def entered(self, folded: str) -> None:
+        """We are in this room."""
+        if isinstance(self.inside, set):
+            self.inside.add(folded)
+        elif folded not in self.inside:
+            few = len(self.inside) < FEW
+            self.inside = (*self.inside, folded) if few else {*self.inside, folded}
+
+    def left(self, folded: str) -> None:
+        """We are not in this room."""
+        if isinstance(self.inside, set):
+            self.inside.discard(folded)
+        else:
+            self.inside = tuple(name for name in self.inside if name != folded)
 
     @property
     def mask(self) -> str:
@@ -46,28 +67,39 @@ class Session:
         _, bang, rest = source.partition("!")
         user, at, host = rest.partition("@")
         if bang and at and user and host:
-            self._user, self._host = user, host
+            self._learn(user, host)
 
+    def _learn(self, user: str, host: str) -> None:
+        # Links have few hosts between them; and most lines tell what is known.
+        if (user, host) != (self._user, self._host):
+            self._user, self._host = user, intern(host)
+
+    @hears("welcome")
     def _welcome(self, line: Line) -> None:
-        self.me = line.param(0) or self.me
+        name = line.param(0)
+        if name and name != self.me:
+            self.me = name
 
+    @hears("featurelist")
     def _features(self, line: Line) -> None:
-        self.features.load(line.params)
+        self.features = self.features.after(line.params[1:-1])
 
+    @hears("396")
     def _hosthidden(self, line: Line) -> None:
         # 396 names a host, on some servers user@host.
         user, at, host = line.param(1).rpartition("@")
         if host:
-            self._host = host
-        if at and user:
-            self._user = user
+            self._learn(user if at and user else self._user, host)
 
+    @hears("chghost")
     def _chghost(self, line: Line) -> None:
         if line.nick == self.me and line.param(0) and line.param(1):
-            self._user, self._host = line.param(0), line.param(1)
+            self._learn(line.param(0), line.param(1))
 
+    @hears("loggedin")
     def _loggedin(self, line: Line) -> None:
         self.account = line.param(2)
 
+    @hears("loggedout")
     def _loggedout(self, line: Line) -> None:
         self.account = ""

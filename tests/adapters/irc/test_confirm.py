@@ -198,5 +198,8 @@ async def test_what_nobody_confirms_does_not_grow_without_end(
     async with online(LABELS) as (_, bot):
         for number in range(confirm.KEPT + 50):
             await bot.say("#ops", str(number))
-        assert len(bot._confirmer._open.pieces) == confirm.KEPT
-        assert len(bot._confirmer._labels) <= confirm.KEPT
+        said, labels = bot._confirmer._open, bot._confirmer._labels
+        assert said is not None
+        assert len(said.pieces) == confirm.KEPT
+        assert labels is not None
+        assert len(labels) <= confirm.KEPT

@@ -93,9 +93,9 @@ slow = settings(
 
 def unplugged(events: list[Event]) -> IRC:
     """A bot as after its login, without a socket."""
-    bot = IRC(Account("local/net", "irc://bot@irc.test"), events.append)
-    bot._connection = connection.Connection(bot._chat, bot._ended)
-    bot._build(bot._connection, read(bot._account), "")
+    account = Account("local/net", "irc://bot@irc.test")
+    bot = IRC(account, events.append)
+    bot._build(read(account), "")
     return bot
 
 
@@ -252,7 +252,7 @@ async def flood(bot: IRC) -> None:
     """Talk on, whatever the socket says, until something stops it."""
     assert bot._connection is not None
     for _ in range(100_000):
-        bot._connection.writable.set()
+        bot._connection.paused = False
         await bot.say("#ops", "x" * 400)
         bot._connection.flush()
 
