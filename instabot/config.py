@@ -27,7 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set. Sizes in bytes, times in seconds.
 
     `redis` is empty where the embedded server of the data folder is meant; `redis_memory` 0
-    means half of this machine's memory. `id`, `metrics` and `reload` concern one process only.
+    means half of this machine's memory. `id` and `reload` concern one process only.
     """
 
     data: Path
@@ -48,7 +48,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_ttl: float
     shards: int
     id: str
-    metrics: str
     reload: bool
 
     @property
@@ -122,7 +121,6 @@ SETTINGS = (
     Setting("lease_ttl", f"{_TIME} (at least 1s)", values.at_least(1, values.seconds), "5s"),
     Setting("shards", "a number from 1 to 1024", values.count(1, 1024), "16"),
     Setting("id", "letters, digits, . _ and -", values.pattern(r"[A-Za-z0-9._-]{0,64}"), ""),
-    Setting("metrics", "HOST:PORT", values.listen, ""),
     Setting("reload", "true or false", values.switch, "false"),
 )
 
@@ -205,7 +203,7 @@ def _read_file(file: Path) -> dict[str, str]:
         table = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"{file} is not TOML: {error}") from None
-    known = {setting.name for setting in SETTINGS} - {"id", "metrics", "reload"}
+    known = {setting.name for setting in SETTINGS} - {"id", "reload"}
     for key, value in table.items():
         if key not in known:
             raise BadInput(

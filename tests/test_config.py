@@ -86,8 +86,6 @@ def test_the_data_folder_is_the_xdg_one_unless_that_is_relative() -> None:
         ("lease_ttl", "0"),
         ("room_log", "maybe"),
         ("id", "a:b"),
-        ("metrics", "9090"),
-        ("metrics", "h:99999"),
         ("key_file", ""),
     ],
 )

@@ -139,7 +139,7 @@ def test_the_settings_file_of_operations_can_be_loaded(tmp_path: Path) -> None:
 
 def test_operations_names_every_key_of_the_settings_file() -> None:
     for setting in config.SETTINGS:
-        if setting.name not in {"id", "metrics", "reload"}:
+        if setting.name not in {"id", "reload"}:
             assert setting.name in OPERATIONS
 
 

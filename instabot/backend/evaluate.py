@@ -15,6 +15,7 @@ from instabot import wire
 from instabot.backend.ends import Ends
 from instabot.backend.journal import Effects
 from instabot.backend.places import Place, Places
+from instabot.backend.remembering import Remembering
 from instabot.backend.replies import fit
 from instabot.backend.requests import Requests
 from instabot.backend.roles import Roles
@@ -23,7 +24,7 @@ from instabot.backend.speech import Speech
 from instabot.broker.lanes import Lanes
 from instabot.broker.redis import Backoff
 from instabot.broker.scripts import Dead, Done, Entry
-from instabot.commands import Context, Helm, pages
+from instabot.commands import Context, Helm, Memory, pages
 from instabot.errors import Fenced, Malformed, Unreachable
 from instabot.model import Answer, Heard, Hook, Message, Notice, Request
 from instabot.store.store import Store
@@ -235,10 +236,11 @@ class Evaluator:
         self._ends.commit(Done(entry, replies))
 
     async def _context(self, message: Heard, place: Place, call: Call) -> Context:
+        memory: Memory = self._store.memory.of(call.plugin, message.tenant, message.room)
         return Context(
             message=message,
             room=place.room,
-            memory=self._store.memory.of(call.plugin, message.tenant, message.room),
+            memory=memory if call.effect else Remembering(memory),
             helm=self._helm,
             log=log,
             roles=await self._roles.of(place.network.id, message.account),

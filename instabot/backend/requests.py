@@ -119,13 +119,13 @@ class Requests:
     # -- networks and rooms ------------------------------------------------------------------
 
     async def _put_network(self, entry: Entry, request: Request) -> Outcome:
-        network = await self._network(entry, request, _text(request, "name"))
+        network = await self._network(request, self._id(entry, request, "name"))
         await self._store.rooms.put_network(network, entry.shard)
         await self._places.put(entry.shard, network)
         return Outcome({"network": network.id}, replies=[_nudge(Sync(network=network.id))])
 
     async def _remove_network(self, entry: Entry, request: Request) -> Outcome:
-        name = network_id(request.tenant, _text(request, "name"))
+        name = self._id(entry, request, "name")
         there = await self._store.rooms.network(name) is not None
         if not await self._was_ours(request, there, name):
             raise BadInput(f"there is no network {_text(request, 'name')!r}")
@@ -135,7 +135,7 @@ class Requests:
         return Outcome({"network": name}, replies=[_nudge(Sync(network=name))])
 
     async def _join(self, entry: Entry, request: Request) -> Outcome:
-        network = await self._network(entry, request, _text(request, "network"))
+        network = await self._network(request, self._id(entry, request, "network"))
         wishes = [_wish(row) for row in _list(request, "rooms")]
         # The rooms first: where they cannot be, neither may the network change.
         rooms = await self._store.rooms.add_rooms(network, entry.shard, wishes)
@@ -152,11 +152,17 @@ class Requests:
         await self._places.remove(entry.shard, rooms=ids)
         return Outcome(replies=[_nudge(Part(room=room.id), room) for room in rooms])
 
-    async def _network(self, entry: Entry, request: Request, name: str) -> Network:
-        """The network as it is now, with what the request says laid over it."""
-        number = network_id(request.tenant, endpoint.check_name(name))
+    def _id(self, entry: Entry, request: Request, argument: str) -> str:
+        """The id of the network that an argument names; it must be ours to write."""
+        name = endpoint.check_name(_text(request, argument))
+        number = network_id(request.tenant, name)
         if shard_of(number, self._shards) != entry.shard:
             raise BadInput(f"network {name!r} is not of this shard")
+        return number
+
+    async def _network(self, request: Request, number: str) -> Network:
+        """The network as it is now, with what the request says laid over it."""
+        name = number.removeprefix(f"{request.tenant}/")
         before = await self._store.rooms.network(number)
         url = _url(request) or (before.url if before else "")
         if before and url != before.url and request.verb == "join":
@@ -208,14 +214,14 @@ class Requests:
         return Outcome({"count": await self._graveyard.drop(entry.shard, ids)})
 
     async def _grant(self, entry: Entry, request: Request) -> Outcome:
-        network = network_id(request.tenant, _text(request, "network"))
+        network = self._id(entry, request, "network")
         account, role = _text(request, "account"), _text(request, "role")
         await self._store.roles.grant(request.tenant, network, account, role, request.by)
         self._roles.forget(network)
         return Outcome()
 
     async def _revoke(self, entry: Entry, request: Request) -> Outcome:
-        network = network_id(request.tenant, _text(request, "network"))
+        network = self._id(entry, request, "network")
         account, role = _text(request, "account"), _text(request, "role")
         there = role in await self._store.roles.of(network, account)
         if not await self._was_ours(request, there, network, account, role):
@@ -225,7 +231,7 @@ class Requests:
         return Outcome()
 
     async def _roles_of(self, entry: Entry, request: Request) -> Outcome:
-        network = network_id(request.tenant, _text(request, "network"))
+        network = self._id(entry, request, "network")
         grants = await self._store.roles.list(request.tenant, network)
         return Outcome(
             {"roles": [{"account": grant.account, "role": grant.role} for grant in grants]}

@@ -7,6 +7,7 @@ import structlog
 
 from instabot import wire
 from instabot.backend.places import Place, Places
+from instabot.backend.remembering import Remembering
 from instabot.backend.replies import fit
 from instabot.backend.router import Call, Router
 from instabot.backend.speech import Speech
@@ -73,7 +74,7 @@ class Timers:
         return Context(
             message=message,
             room=room,
-            memory=self._store.memory.of(plugin, room.tenant, room.id),
+            memory=Remembering(self._store.memory.of(plugin, room.tenant, room.id)),
             helm=self._helm,
             log=log,
             prefix=place.prefix,

@@ -126,7 +126,8 @@ class Leases:
             if shard in self._had:
                 await self._lose(shard, lease.before)
             return
-        again = shard in self._had and lease.before == self.token
+        # Nobody before us: Redis lost its data, and nobody else can have had the shard since.
+        again = shard in self._had and lease.before in {"", self.token}
         if shard in self._had and not again:
             await self._lose(shard, lease.before)
         if lease.state == 1 and held and again:

@@ -26,7 +26,6 @@ def add(commands: Adder) -> None:
         run_runtime,
     )
     _process(runtime)
-    runtime.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics")
     backend = command(
         commands,
         "backend",

@@ -247,18 +247,18 @@ async def test_a_stopping_backend_waits_for_background_commands(
     async with stage(redis_server, tmp_path) as s:
         await s.want("#a")
         gate = Gate(background=True)
-        async with asyncio.TaskGroup() as tasks, s.backend(gate.plugin):
+        async with s.backend(gate.plugin) as run:
             await s.hear("#a", "!wait")
             await gate.inside.wait()
-            tasks.create_task(_open_when_released(gate))
+            idle = run.evaluator.idle
+
+            async def asked() -> None:
+                gate.door.set()
+                await idle()
+
+            run.evaluator.idle = asked  # type: ignore[method-assign]
         assert await s.said("#a", 1) == ["waited"]
         assert gate.runs == 1
-
-
-async def _open_when_released(gate: Gate) -> None:
-    for _ in range(10):  # turns of the loop: the stop is under way by then
-        await asyncio.sleep(0)
-    gate.door.set()
 
 
 async def test_progress_is_said_once_though_it_is_evaluated_again_after_a_crash(
@@ -442,3 +442,42 @@ async def test_the_store_is_away_while_an_effect_would_begin(
             run.away.come()
             assert await s.said("#a", 1) == ["waited"]
             assert gate.runs == 1
+
+
+async def test_a_confirmed_background_effect_lets_its_room_go_on_too(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with stage(redis_server, tmp_path) as s:
+        await s.want("#a")
+        gate = Gate(effect=True, background=True)
+        async with s.backend(gate.plugin):
+            await s.ask("role.grant", network="net", account="ann", role="operator")
+            await s.hear("#a", "!wait", account="ann", at=1.0)  # long ago: it asks first
+            (question,) = await s.said("#a", 1)
+            code = question.split("!again ")[1][:4]
+            await s.hear("#a", f"!again {code}", account="ann")
+            await gate.inside.wait()
+            await s.hear("#a", "!ping")
+            assert (await s.said("#a", 2))[1] == "pong"
+            gate.door.set()
+            assert (await s.said("#a", 3))[2] == "waited"
+
+
+async def test_two_plugins_of_one_line_number_their_progress_together(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    plugin = Plugin("two")
+
+    @plugin.listen("x")
+    async def one(ctx: Context) -> AsyncIterator[str]:
+        yield "one"
+
+    @plugin.listen("x")
+    async def two(ctx: Context) -> AsyncIterator[str]:
+        yield "two"
+
+    async with stage(redis_server, tmp_path) as s:
+        await s.want("#a")
+        async with s.backend(plugin):
+            await s.hear("#a", "x")
+            assert await s.said("#a", 2) == ["one", "two"]

@@ -211,6 +211,10 @@ async def test_a_network_is_made_on_its_own_shard_only(
         wish = request("network.put", name="net", url=URL)
         outcomes = {shard: (await run.handle(wish, shard)).outcome for shard in (0, 1)}
         assert sorted(outcomes.values()) == ["done", "failed"]
+        assert {
+            (await run.handle(request("role.list", network="net"), shard)).outcome
+            for shard in (0, 1)
+        } == {"done", "failed"}
         done = next(shard for shard, outcome in outcomes.items() if outcome == "done")
         assert "local/net" in await s.hash("networks", done)
         assert "local/net" not in await s.hash("networks", 1 - done)

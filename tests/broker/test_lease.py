@@ -173,3 +173,13 @@ async def test_what_is_released_is_free_at_once(q: Queues) -> None:
     assert two.told == ["took 0", "took 1"]
     await one.leases.release()  # not ours any more
     assert await q.raw("GET", key(0, "lease:runtime")) == b"two:1"
+
+
+async def test_when_redis_lost_its_data_the_shards_are_still_ours_and_nothing_is_given_up(
+    q: Queues,
+) -> None:
+    ours = Watched(q, "one")
+    await ours.leases.tick()
+    await q.raw("FLUSHALL")
+    await ours.leases.tick()
+    assert ours.told == ["took 0", "took 1", "took 0 again", "took 1 again"]

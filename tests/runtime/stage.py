@@ -188,7 +188,6 @@ class Stage:
             "lease_ttl": 60.0,
             "shards": 1,
             "id": name,
-            "metrics": "",
             "reload": False,
             **self._settings,
         }

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instabot.adapters.irc.isupport import Features
+from instabot.adapters.irc.isupport import MAX_TOKENS, Features
 
 
 def features(*tokens: str) -> Features:
@@ -74,3 +74,18 @@ def test_tokens_can_be_taken_back_and_stand_alone() -> None:
     assert features("MONITOR").has_monitor
     assert features("MONITOR=100").has_monitor
     assert not features("MONITOR=100", "-MONITOR").has_monitor
+
+
+def test_more_tokens_make_other_features_and_equal_ones_are_one_object() -> None:
+    first = Features().after(["NICKLEN=9", "MONITOR=100"])
+    second = first.after(["-MONITOR", "NICKLEN=30"])
+    assert (first.number("NICKLEN"), first.has_monitor) == (9, True)
+    assert (second.number("NICKLEN"), second.has_monitor) == (30, False)
+    assert second is Features().after(["NICKLEN=30"])
+    assert second.after([]) is second
+
+
+def test_tokens_without_end_are_not_all_kept() -> None:
+    many = Features().after([f"T{number}=1" for number in range(2 * MAX_TOKENS)])
+    assert many.number(f"T{MAX_TOKENS - 1}") == 1
+    assert many.number(f"T{MAX_TOKENS}") == 0

@@ -75,6 +75,18 @@ async def test_capabilities_come_and_go_later() -> None:
         assert bot._session.caps == {"batch"}
 
 
+async def test_new_capabilities_refused_together_are_asked_for_one_by_one() -> None:
+    async with online() as (server, bot):
+        server.send(":irc.test CAP bot NEW :batch server-time=x")
+        await server.expect("CAP REQ :batch server-time")
+        server.send(":irc.test CAP bot NAK :batch server-time")
+        await server.expect("CAP REQ :batch", "CAP REQ :server-time")
+        server.send(":irc.test CAP bot NAK :batch", ":irc.test CAP bot ACK :server-time")
+        await server.barrier()
+        assert server.lines.empty()
+        assert bot._session.caps == {"server-time"}
+
+
 async def _sasl(
     server: Scripted, offer: str = "sasl=PLAIN,EXTERNAL", mech: str = "PLAIN"
 ) -> None:
