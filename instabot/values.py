@@ -101,11 +101,3 @@ def path(text: str) -> Path:
 def maybe_path(text: str) -> Path | None:
     """A path, or None for nothing."""
     return path(text) if text else None
-
-
-def listen(text: str) -> str:
-    """HOST:PORT, or nothing."""
-    host, colon, port = text.rpartition(":")
-    if text and (not colon or not host or not port.isdecimal() or int(port) > 65535):
-        raise ValueError(text)
-    return text
