@@ -162,7 +162,9 @@ async def test_a_store_that_hangs_at_one_shard_costs_the_others_nothing(
                 return await whole(shard)
 
             run.store.rooms.networks = networks  # type: ignore[method-assign,assignment]
-            await s.raw("DEL", key(1, "lease:backend"), key(1, "resume"))
+            # As if another had had the shard meanwhile: it has to be read anew.
+            await s.raw("HSET", key(1, "resume"), "owner:backend", "other:1")
+            await s.raw("DEL", key(1, "lease:backend"))
             for _ in range(4):  # twice as long as a lease lives
                 await hanging.acquire()
                 assert run.leases.valid(0)
